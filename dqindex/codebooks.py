@@ -1,0 +1,277 @@
+"""`ProductCodebooks`: one codebook a subspace: train, encode, decode."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from dqindex.errors import DQWarning, InputError
+from dqindex.estimator import Estimator, Matrix, check_matrix, integer, integers, one_of
+from dqindex.kmeans import STARTS, train_kmeans
+from dqindex.threads import map_single_threaded
+from dqindex.vectors.convert import Float32
+
+log = logging.getLogger(__name__)
+
+Codes = npt.NDArray[np.unsignedinteger[Any]]
+
+# Rows encoded together. Fixed, so that codes do not depend on the thread count.
+ENCODE_ROWS = 16384
+
+
+def code_dtype(n_codewords: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """The smallest unsigned dtype that holds codes of `n_codewords` codewords."""
+    return np.min_scalar_type(n_codewords - 1)
+
+
+class ProductCodebooks(Estimator):
+    """Product quantiser: the axes in L equal parts, k-means in each.
+
+    Jégou et al., "Product Quantization for Nearest Neighbor Search", TPAMI 2011. Applied to the
+    output of `DQTransform`, these are the codebooks C_l of arXiv 2508.11194, and ``encode`` is its
+    quantisation c_l = argmin_j ‖x_l - r_l^j‖².
+
+    Parameters
+    ----------
+    n_subspaces : int, default 8
+        L.
+    n_codewords : int or list of L ints, default 256
+        K, codewords of every subspace, any size, or one size a subspace.
+    seed : int, default 0
+        Of every random choice.
+    n_iter : int, default 16
+        Lloyd iterations.
+    n_redo : int, default 1
+        Runs of k-means, of which the best is kept.
+    init : {"k-means++", "random"}, default "k-means++"
+        Start of k-means.
+    max_points_per_codeword : int, default 256
+        Training vectors beyond this many times K are left out, at random.
+
+    Attributes
+    ----------
+    codebooks_ : list of L arrays (K_l, dsub) float32
+        The codewords r_l^j.
+    unused_codewords_ : (L,) int64
+        Codewords to which no training vector is nearest. With fewer distinct training vectors than
+        codewords, the spare codewords are copies of the first.
+    n_features_in_ : int
+        d_out, L * dsub.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Y = np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32)
+    >>> pq = ProductCodebooks(2, [16, 100]).fit(Y)
+    >>> [codebook.shape for codebook in pq.codebooks_]
+    [(16, 4), (100, 4)]
+    >>> codes = pq.encode(Y)
+    >>> codes.shape, codes.dtype, pq.decode(codes).shape
+    ((2000, 2), dtype('uint8'), (2000, 8))
+    """
+
+    _fitted: ClassVar[str] = "codebooks_"
+    _parameters: ClassVar = {
+        "n_subspaces": integer(1),
+        "n_codewords": integers(1),
+        "seed": integer(0),
+        "n_iter": integer(1),
+        "n_redo": integer(1),
+        "init": one_of(*STARTS),
+        "max_points_per_codeword": integer(1),
+    }
+
+    codebooks_: list[Float32]
+    unused_codewords_: npt.NDArray[np.int64]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_subspaces: int = 8,
+        n_codewords: int | list[int] = 256,
+        *,
+        seed: int = 0,
+        n_iter: int = 16,
+        n_redo: int = 1,
+        init: str = "k-means++",
+        max_points_per_codeword: int = 256,
+    ) -> None:
+        self.n_subspaces = n_subspaces
+        self.n_codewords = n_codewords
+        self.seed = seed
+        self.n_iter = n_iter
+        self.n_redo = n_redo
+        self.init = init
+        self.max_points_per_codeword = max_points_per_codeword
+
+    # Learning.
+
+    def sizes(self) -> list[int]:
+        """K of each subspace.
+
+        Raises
+        ------
+        InputError
+            If `n_codewords` is a list of another length than `n_subspaces`.
+        """
+        self._check_params()
+        if isinstance(self.n_codewords, int | np.integer):
+            return [int(self.n_codewords)] * self.n_subspaces
+        sizes = [int(size) for size in self.n_codewords]
+        if len(sizes) != self.n_subspaces:
+            raise InputError(
+                f"n_codewords lists {len(sizes)} sizes for {self.n_subspaces} subspaces; "
+                "give one size a subspace, or one for all"
+            )
+        return sizes
+
+    def training_rows(self) -> int:
+        """Rows beyond which training uses no more."""
+        return self.max_points_per_codeword * max(self.sizes())
+
+    def fit(
+        self, Y: Any, y: Any = None, *, progress: Callable[[int], None] | None = None
+    ) -> ProductCodebooks:
+        """Train on `Y`, shape (n, L * dsub), and return self; one subspace a thread.
+
+        Parameters
+        ----------
+        Y : (n, d_out) array-like
+            Projected vectors.
+        progress : callable, optional
+            Called with 1 after each subspace.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If `Y` is not a finite matrix whose width L divides.
+
+        Warns
+        -----
+        DQWarning
+            If a subspace has fewer distinct training vectors than codewords.
+        """
+        sizes = self.sizes()
+        array = check_matrix(Y, "ProductCodebooks").astype(np.float32, copy=False)
+        n, width = array.shape
+        if width % self.n_subspaces:
+            raise InputError(
+                f"{self.n_subspaces} subspaces do not divide width {width}; DQTransform pads, "
+                "or choose a divisor"
+            )
+        if n > self.training_rows():
+            rng = np.random.default_rng(self.seed)
+            array = array[np.sort(rng.choice(n, self.training_rows(), replace=False))]
+        trained = map_single_threaded(
+            lambda level: self._train_one(self._part(array, level), level, sizes[level]),
+            range(self.n_subspaces),
+        )
+        self.codebooks_, unused, short = [], [], 0
+        for codebook, idle, spare in trained:
+            self.codebooks_.append(codebook)
+            unused.append(idle)
+            short += spare > 0
+            if progress is not None:
+                progress(1)
+        self.unused_codewords_ = np.array(unused, dtype=np.int64)
+        self.n_features_in_ = width
+        if short:
+            warnings.warn(
+                f"{short} of {self.n_subspaces} subspaces have fewer distinct training vectors "
+                f"({n} rows in all) than codewords; {int(self.unused_codewords_.sum())} codewords "
+                "are unused. Train on more vectors or ask for fewer codewords",
+                DQWarning,
+                stacklevel=2,
+            )
+        elif self.unused_codewords_.any():
+            log.info("%d codewords are unused", int(self.unused_codewords_.sum()))
+        return self
+
+    def _part(self, array: Matrix, level: int) -> Float32:
+        size = array.shape[1] // self.n_subspaces
+        return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)
+
+    def _train_one(self, part: Float32, level: int, k: int) -> tuple[Float32, int, int]:
+        codebook, spare = train_kmeans(
+            part,
+            k,
+            n_iter=self.n_iter,
+            n_redo=self.n_redo,
+            init=self.init,
+            seed=self.seed + level,
+        )
+        used = np.unique(_nearest(part, codebook))
+        return codebook, k - len(used), spare
+
+    @classmethod
+    def from_codebooks(cls, codebooks: list[Float32], **params: Any) -> ProductCodebooks:
+        """Codebooks trained elsewhere: L arrays (K_l, dsub) of one dsub."""
+        sizes = [len(codebook) for codebook in codebooks]
+        self = cls(len(sizes), sizes[0] if len(set(sizes)) == 1 else sizes, **params)
+        self.codebooks_ = [np.ascontiguousarray(one, dtype=np.float32) for one in codebooks]
+        widths = {codebook.shape[1] for codebook in self.codebooks_}
+        if len(widths) != 1:
+            raise InputError(f"codebooks of different widths {sorted(widths)}; all need one")
+        self.unused_codewords_ = np.zeros(len(sizes), dtype=np.int64)
+        self.n_features_in_ = len(sizes) * widths.pop()
+        return self
+
+    # Use.
+
+    def encode(self, Y: Any) -> Codes:
+        """Nearest codeword of every subspace: (n, L) in the smallest unsigned dtype that fits."""
+        self._check_fitted()
+        array = check_matrix(Y, "ProductCodebooks", width=self.n_features_in_)
+        codes = np.empty(
+            (len(array), len(self.codebooks_)), dtype=code_dtype(max(map(len, self.codebooks_)))
+        )
+
+        def encode_rows(start: int) -> None:
+            rows = array[start : start + ENCODE_ROWS]
+            for level, codebook in enumerate(self.codebooks_):
+                codes[start : start + ENCODE_ROWS, level] = _nearest(
+                    self._part(rows, level), codebook
+                )
+
+        for _ in map_single_threaded(encode_rows, range(0, len(array), ENCODE_ROWS)):
+            pass
+        return codes
+
+    def decode(self, codes: Any) -> Float32:
+        """Codewords of `codes`, shape (n, L), side by side: (n, L * dsub).
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong, or a code is outside its codebook.
+        """
+        self._check_fitted()
+        array = np.asarray(codes)
+        if array.ndim != 2 or array.shape[1] != len(self.codebooks_) or array.dtype.kind not in "iu":
+            raise InputError(
+                f"codes of shape {array.shape} and dtype {array.dtype}; give integers of shape "
+                f"(n, {len(self.codebooks_)})"
+            )
+        for level, codebook in enumerate(self.codebooks_):
+            column = array[:, level]
+            wrong = np.flatnonzero((column < 0) | (column >= len(codebook)))
+            if wrong.size:
+                raise InputError(
+                    f"code {column[wrong[0]]} in row {wrong[0]}, subspace {level}: the codebook "
+                    f"has {len(codebook)} codewords"
+                )
+        parts = [codebook[array[:, level]] for level, codebook in enumerate(self.codebooks_)]
+        return np.concatenate(parts, axis=1)
+
+
+def _nearest(part: Float32, codebook: Float32) -> npt.NDArray[np.int64]:
+    """Position of the nearest codeword, the first of equals."""
+    if len(codebook) == 1:
+        return np.zeros(len(part), dtype=np.int64)
+    return np.asarray(faiss.knn(part, codebook, 1)[1][:, 0])

@@ -1,0 +1,45 @@
+"""Every error a user can meet. Each message names the thing, the value and the remedy."""
+
+
+class DQIndexError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class InputError(DQIndexError, ValueError):
+    """An argument or an array is not usable: wrong shape, wrong type, too few vectors."""
+
+
+class NonFiniteError(InputError):
+    """Vectors hold NaN or infinity, or values beyond the range of float32."""
+
+
+class SpecError(InputError):
+    """An index spec does not parse, or does not fit the vectors."""
+
+
+class FileFormatError(DQIndexError, ValueError):
+    """A file is not what its name or header says: truncated, malformed, unknown format."""
+
+
+class IntegrityError(DQIndexError):
+    """An artefact of this package does not match its recorded checksum, or is incomplete."""
+
+
+class StorageError(DQIndexError):
+    """A path cannot be read or written: missing, not permitted, or the disk is full."""
+
+
+class BusyError(StorageError):
+    """Another process is writing to the same place."""
+
+
+class NotFittedError(DQIndexError, ValueError, AttributeError):
+    """An estimator is used before ``fit``."""
+
+
+class MissingDependencyError(DQIndexError, ImportError):
+    """An optional package is needed for what was asked."""
+
+
+class DQWarning(UserWarning):
+    """The result is valid, but the data did not determine all of it."""

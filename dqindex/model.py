@@ -1,0 +1,386 @@
+"""`DQModel`: transform and codebooks, behind coarse levels where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from dqindex.balance import OBJECTIVES
+from dqindex.codebooks import Codes, ProductCodebooks, code_dtype
+from dqindex.errors import FileFormatError, InputError
+from dqindex.estimator import Estimator, Matrix, boolean, check_matrix, integer, integers, one_of
+from dqindex.kmeans import STARTS, train_kmeans
+from dqindex.store import Tensors, load_tensors, pack_tensors, tensors_sha256, versions
+from dqindex.transform import DQTransform
+from dqindex.vectors import open_vectors
+from dqindex.vectors.convert import Float32
+
+FORMAT = 1
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Losses(NamedTuple):
+    """Per-vector losses, each (n,) float64, in squared units of the vectors.
+
+    Attributes
+    ----------
+    reconstruction : (n,) float64
+        L_R = ‖ẑ - z‖², computed in the original space.
+    codebook : (n,) float64
+        L_C = Σ_l ‖x_l - r_l‖², computed in the subspaces.
+    dropped : (n,) float64
+        Energy of z - z̄ in directions that the transform drops; L_R = L_C + dropped.
+    """
+
+    reconstruction: Float64
+    codebook: Float64
+    dropped: Float64
+
+
+class DQModel(Estimator):
+    """The DQ-VAE of arXiv 2508.11194 as product quantisation on balanced principal axes.
+
+    Parameters
+    ----------
+    n_subspaces : int, default 8
+        L, tokens of the transform's part.
+    n_codewords : int or list of L ints, default 256
+        Codewords of each subspace.
+    coarse : sequence of ints, default ()
+        Sizes of residual k-means levels in front: the first token is then a category, and the
+        transform and codebooks work on what these levels leave over.
+    n_components, balance, center
+        As in `DQTransform`.
+    seed, n_iter, n_redo, init, max_points_per_codeword
+        As in `ProductCodebooks`; `seed` also draws the training sample.
+
+    Attributes
+    ----------
+    transform_ : DQTransform
+    codebooks_ : ProductCodebooks
+    coarse_ : list of arrays (K, d) float32
+        Centroids of each coarse level.
+    n_features_in_ : int
+        d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Z = np.random.default_rng(0).normal(size=(3000, 10)).astype(np.float32)
+    >>> model = DQModel(n_subspaces=4, n_codewords=16).fit(Z)
+    >>> codes = model.encode(Z)
+    >>> codes.shape, codes.dtype
+    ((3000, 4), dtype('uint8'))
+    >>> losses = model.losses(Z)
+    >>> bool(np.allclose(losses.reconstruction, losses.codebook))
+    True
+    """
+
+    _fitted: ClassVar[str] = "codebooks_"
+    _parameters: ClassVar = {
+        "n_subspaces": integer(1),
+        "n_codewords": integers(1),
+        "coarse": integers(1),
+        "n_components": integer(1, or_none=True),
+        "balance": one_of(*OBJECTIVES),
+        "center": boolean(),
+        "seed": integer(0),
+        "n_iter": integer(1),
+        "n_redo": integer(1),
+        "init": one_of(*STARTS),
+        "max_points_per_codeword": integer(1),
+    }
+
+    transform_: DQTransform
+    codebooks_: ProductCodebooks
+    coarse_: list[Float32]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_subspaces: int = 8,
+        n_codewords: int | list[int] = 256,
+        *,
+        coarse: Sequence[int] = (),
+        n_components: int | None = None,
+        balance: str = "variance",
+        center: bool = True,
+        seed: int = 0,
+        n_iter: int = 16,
+        n_redo: int = 1,
+        init: str = "k-means++",
+        max_points_per_codeword: int = 256,
+    ) -> None:
+        self.n_subspaces = n_subspaces
+        self.n_codewords = n_codewords
+        self.coarse = coarse
+        self.n_components = n_components
+        self.balance = balance
+        self.center = center
+        self.seed = seed
+        self.n_iter = n_iter
+        self.n_redo = n_redo
+        self.init = init
+        self.max_points_per_codeword = max_points_per_codeword
+
+    # Learning.
+
+    def _new_codebooks(self) -> ProductCodebooks:
+        names = ("n_subspaces", "n_codewords", "seed", "n_iter", "n_redo", "init")
+        return ProductCodebooks(
+            **{name: getattr(self, name) for name in names},
+            max_points_per_codeword=self.max_points_per_codeword,
+        )
+
+    def training_rows(self, d: int) -> int:
+        """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
+        largest = max([*self._new_codebooks().sizes(), *self.coarse])
+        return max(self.max_points_per_codeword * largest, 100 * d)
+
+    def fit(
+        self, X: Any, y: Any = None, *, progress: Callable[[int], None] | None = None
+    ) -> DQModel:
+        """Learn everything from a uniform sample of `X` and return self.
+
+        Parameters
+        ----------
+        X : array (n, d), path, or VectorSource
+        progress : callable, optional
+            Called with 1 after each coarse level and each subspace.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If `X` is not a finite, non-empty matrix.
+        """
+        self._check_params()
+        source = open_vectors(X)
+        sample: Matrix = source.sample(self.training_rows(source.d), seed=self.seed)
+        self.coarse_ = []
+        for level, size in enumerate(self.coarse):
+            centroids, _ = train_kmeans(
+                sample.astype(np.float32, copy=False),
+                size,
+                n_iter=self.n_iter,
+                n_redo=self.n_redo,
+                init=self.init,
+                seed=self.seed + 1000 + level,
+            )
+            sample = sample - centroids[_assign(sample, centroids)]
+            self.coarse_.append(centroids)
+            if progress is not None:
+                progress(1)
+        self.transform_ = DQTransform(
+            self.n_subspaces,
+            n_components=self.n_components,
+            balance=self.balance,
+            center=self.center,
+        ).fit(sample)
+        projected = self.transform_.transform(sample)
+        self.codebooks_ = self._new_codebooks().fit(projected, progress=progress)
+        self.n_features_in_ = source.d
+        return self
+
+    @classmethod
+    def from_parts(
+        cls,
+        transform: DQTransform,
+        codebooks: ProductCodebooks,
+        coarse: Sequence[Float32] = (),
+    ) -> DQModel:
+        """A model of parts that were fitted elsewhere."""
+        params = codebooks.get_params()
+        self = cls(
+            **params,
+            coarse=tuple(len(level) for level in coarse),
+            n_components=transform.n_components,
+            balance=transform.balance,
+            center=transform.center,
+        )
+        self.transform_, self.codebooks_ = transform, codebooks
+        self.coarse_ = [np.ascontiguousarray(level, dtype=np.float32) for level in coarse]
+        self.n_features_in_ = transform.n_features_in_
+        return self
+
+    # Use.
+
+    def code_sizes(self) -> list[int]:
+        """Number of codes of every token: coarse levels, then subspaces."""
+        self._check_fitted()
+        return [len(level) for level in [*self.coarse_, *self.codebooks_.codebooks_]]
+
+    def encode(self, X: Any) -> Codes:
+        """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
+        self._check_fitted()
+        array = check_matrix(X, "DQModel", width=self.n_features_in_)
+        coarse, residual = self._coarse_codes(array)
+        fine = self.codebooks_.encode(self.transform_.transform(residual))
+        dtype = code_dtype(max(self.code_sizes()))
+        return np.concatenate([coarse.astype(dtype), fine.astype(dtype)], axis=1)
+
+    def _coarse_codes(self, array: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
+        codes = np.empty((len(array), len(self.coarse_)), dtype=np.int64)
+        for level, centroids in enumerate(self.coarse_):
+            codes[:, level] = _assign(array, centroids)
+            array = array - centroids[codes[:, level]]
+        return codes, array
+
+    def decode(self, codes: Any) -> Float32:
+        """Reconstruction ẑ of `codes`: (n, d) float32.
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong, or a code is outside its codebook.
+        """
+        self._check_fitted()
+        array = np.asarray(codes)
+        levels = len(self.coarse_)
+        if array.ndim != 2 or array.shape[1] != levels + self.n_subspaces:
+            raise InputError(
+                f"codes of shape {array.shape}; give shape (n, {levels + self.n_subspaces})"
+            )
+        out = self.transform_.inverse_transform(self.codebooks_.decode(array[:, levels:]))
+        for level, centroids in enumerate(self.coarse_):
+            column = array[:, level]
+            wrong = np.flatnonzero((column < 0) | (column >= len(centroids)))
+            if wrong.size:
+                raise InputError(
+                    f"code {column[wrong[0]]} in row {wrong[0]}, coarse level {level}: it has "
+                    f"{len(centroids)} centroids"
+                )
+            out = out + centroids[column]
+        return out.astype(np.float32, copy=False)
+
+    def losses(self, X: Any) -> Losses:
+        """L_R, L_C and the dropped energy of every row of `X`, in float64."""
+        self._check_fitted()
+        array = check_matrix(X, "DQModel", width=self.n_features_in_).astype(np.float64)
+        _, residual = self._coarse_codes(array)
+        projected = self.transform_.transform(residual)
+        codewords = self.codebooks_.decode(self.codebooks_.encode(projected)).astype(np.float64)
+        back = self.transform_.inverse_transform(codewords)
+        kept = self.transform_.inverse_transform(projected)
+        return Losses(
+            reconstruction=((back - residual) ** 2).sum(axis=1),
+            codebook=((projected - codewords) ** 2).sum(axis=1),
+            dropped=((residual - kept) ** 2).sum(axis=1),
+        )
+
+    # Disk.
+
+    def _tensors(self) -> Tensors:
+        transform = self.transform_
+        tensors: Tensors = {
+            "mean": transform.mean_,
+            "components": transform.components_,
+            "variances": transform.variances_,
+            "groups": np.repeat(
+                np.arange(self.n_subspaces, dtype=np.int32),
+                len(transform.components_) // self.n_subspaces,
+            ),
+            "unused_codewords": self.codebooks_.unused_codewords_,
+        }
+        for level, centroids in enumerate(self.coarse_):
+            tensors[f"coarse.{level}"] = centroids
+        for level, codebook in enumerate(self.codebooks_.codebooks_):
+            tensors[f"codebook.{level}"] = codebook
+        return tensors
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the learned tensors: two models with one fingerprint code alike."""
+        self._check_fitted()
+        return tensors_sha256(self._tensors())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
+        self._check_fitted()
+        settings = self.get_params()
+        settings["coarse"] = list(self.coarse)
+        if not isinstance(self.n_codewords, int):
+            settings["n_codewords"] = [int(size) for size in self.n_codewords]
+        metadata = {
+            "format": "dqindex-model",
+            "format_version": FORMAT,
+            "settings": settings,
+            "imbalance": self.transform_.imbalance_,
+            "n_samples": self.transform_.n_samples_seen_,
+            "versions": versions(),
+        }
+        return pack_tensors(self._tensors(), metadata)
+
+    def save(self, path: str | Path) -> None:
+        """Write one ``.safetensors`` file, whole or not at all.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written; a file that stood there is untouched.
+        """
+        from dqindex.store import atomic_file
+
+        content = self.to_bytes()
+        with atomic_file(path) as file:
+            file.write(content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> DQModel:
+        """Read a model, and verify its checksum before anything of it is used.
+
+        Raises
+        ------
+        StorageError, FileFormatError, IntegrityError
+            If the file is missing, not a model of a known format, or damaged.
+        """
+        tensors, metadata = load_tensors(path)
+        if metadata.get("format") != "dqindex-model":
+            raise FileFormatError(f"{path}: not a dqindex model")
+        if metadata.get("format_version") != FORMAT:
+            raise FileFormatError(
+                f"{path}: model format {metadata.get('format_version')}, this dqindex reads "
+                f"{FORMAT}; upgrade dqindex"
+            )
+        try:
+            settings = metadata["settings"]
+            settings["coarse"] = tuple(settings["coarse"])
+            self = cls(**settings)
+            transform = DQTransform(
+                self.n_subspaces,
+                n_components=self.n_components,
+                balance=self.balance,
+                center=self.center,
+            )
+            transform.mean_ = tensors["mean"]
+            transform.components_ = tensors["components"]
+            transform.variances_ = tensors["variances"]
+            transform.subspace_variances_ = (
+                tensors["variances"].reshape(self.n_subspaces, -1).sum(axis=1)
+            )
+            transform.imbalance_ = metadata["imbalance"]
+            transform.n_features_in_ = len(transform.mean_)
+            transform.n_samples_seen_ = metadata["n_samples"]
+            codebooks = self._new_codebooks()
+            codebooks.codebooks_ = [
+                tensors[f"codebook.{level}"] for level in range(self.n_subspaces)
+            ]
+            codebooks.unused_codewords_ = tensors["unused_codewords"]
+            codebooks.n_features_in_ = len(transform.components_)
+            self.coarse_ = [tensors[f"coarse.{level}"] for level in range(len(self.coarse))]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path}: the model lacks or garbles {error}") from None
+        self.transform_, self.codebooks_ = transform, codebooks
+        self.n_features_in_ = transform.n_features_in_
+        return self
+
+
+def _assign(array: Matrix, centroids: Float32) -> npt.NDArray[np.int64]:
+    """Nearest centroid of every row."""
+    rows = np.ascontiguousarray(array, dtype=np.float32)
+    return np.asarray(faiss.knn(rows, centroids, 1)[1][:, 0])

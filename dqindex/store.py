@@ -1,0 +1,206 @@
+"""What goes to disk and how it stays whole: every write is checked, and published by a rename."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as dump_safetensors
+
+from dqindex._version import __version__
+from dqindex.errors import DQIndexError, FileFormatError, IntegrityError, StorageError
+
+TEMPORARY = ".dqindex-tmp-"
+CHUNK = 4 * 2**20
+
+
+def storage_error(path: Path | str, action: str, error: OSError) -> StorageError:
+    """One line for what the system refused, with a remedy where there is an obvious one."""
+    remedy = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some of your quota",
+        errno.EFBIG: "the file system or a limit (ulimit -f) refuses a file of this size",
+        errno.EACCES: "check its permissions",
+        errno.EPERM: "check its permissions",
+        errno.EROFS: "choose a place on a file system that is not read-only",
+        errno.ENOENT: "make the folder first, or correct the path",
+        errno.ENOTDIR: "a part of the path is a file; correct it",
+        errno.EISDIR: "this is a folder; name a file",
+    }.get(error.errno or 0)
+    text = f"{path}: cannot {action} ({error.strerror or error})"
+    return StorageError(f"{text}; {remedy}" if remedy else text)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class HashingFile:
+    """A binary file that hashes and counts what it takes, and takes all or raises."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all that was written."""
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def atomic_file(path: Path | str, rename: Callable[[HashingFile], str] | None = None) -> Iterator[HashingFile]:
+    """Write a file under a temporary name in the same folder; publish it whole, or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Where the file appears when the block ends without an error. A file that stands there is
+        replaced in one step, and untouched if anything fails.
+    rename : callable, optional
+        Gives the final name (in the same folder) from what was written, for names by content.
+
+    Raises
+    ------
+    StorageError
+        If the folder is missing or not writable, or the disk is full.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StorageError(f"{path}: is a folder; name a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    except OSError as error:
+        raise storage_error(path, "be written", error) from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as raw:
+            file = HashingFile(raw)
+            yield file
+            raw.flush()
+            os.fsync(raw.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        final = path if rename is None else path.with_name(rename(file))
+        temporary.replace(final)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, "be written", error) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path | str) -> None:
+    """Fail now, not after an hour's work, if a file cannot be made at `path`."""
+    path = Path(path)
+    if path.is_dir():
+        raise StorageError(f"{path}: is a folder; name a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    except OSError as error:
+        raise storage_error(path, "be written", error) from None
+    os.close(handle)
+    Path(name).unlink()
+
+
+def file_sha256(path: Path | str) -> str:
+    """Hex digest of a file's content, read in chunks."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes the numbers."""
+    import faiss
+
+    return {"dqindex": __version__, "faiss": faiss.__version__, "numpy": np.__version__}
+
+
+# Tensors: models.
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+def tensors_sha256(tensors: Tensors) -> str:
+    """Digest of names, dtypes, shapes and values: the fingerprint of a model."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_tensors(path: Path | str, tensors: Tensors, metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON metadata to one ``.safetensors`` file, with a checksum of both."""
+    with atomic_file(path) as file:
+        file.write(pack_tensors(tensors, metadata))
+
+
+def pack_tensors(tensors: Tensors, metadata: dict[str, Any]) -> bytes:
+    """The bytes of `save_tensors`; the same for the same input."""
+    record = {**metadata, "sha256": tensors_sha256(tensors)}
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    # One metadata key: safetensors does not keep several in a fixed order.
+    return bytes(dump_safetensors(contiguous, {"dqindex": json.dumps(record, sort_keys=True)}))
+
+
+def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing or unreadable.
+    FileFormatError
+        If it is not a safetensors file of this package.
+    IntegrityError
+        If the tensors do not match their checksum.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StorageError(f"{path}: no such file; give a model made by 'dqindex fit'")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            record = json.loads((file.metadata() or {}).get("dqindex", "null"))
+            if not isinstance(record, dict):
+                raise FileFormatError(f"{path}: a safetensors file, but not one of dqindex")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise storage_error(path, "be read", error) from None
+    except DQIndexError:
+        raise
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise FileFormatError(
+            f"{path}: not a readable safetensors file ({error}); truncated or damaged, make it again"
+        ) from None
+    if tensors_sha256(tensors) != record.get("sha256"):
+        raise IntegrityError(
+            f"{path}: its tensors do not match their checksum; the file is damaged, make it again"
+        )
+    return tensors, record

@@ -1,0 +1,168 @@
+"""`VectorSource`: what every format looks like once it is open."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dqindex.errors import InputError, NonFiniteError
+from dqindex.vectors.convert import Float32, check_dtype, non_finite_rows, to_float32
+from dqindex.vectors.ids import check_ids
+
+BLOCK_BYTES = 32 * 2**20
+
+
+class VectorSource(ABC):
+    """n vectors of d dimensions that are read in blocks, never all at once.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it: a path, or "array".
+    n, d : int
+        Number of vectors, and of dimensions.
+    dtype : numpy.dtype
+        As stored; what is handed out is always float32 (see `dqindex.vectors.convert`).
+    """
+
+    def __init__(self, name: str, n: int, d: int, dtype: np.dtype[Any]) -> None:
+        check_dtype(dtype, name)
+        if n < 1:
+            raise InputError(f"{name}: holds no vectors (0 rows); give at least one")
+        if d < 1:
+            raise InputError(f"{name}: its vectors have 0 dimensions; give at least one")
+        self.name = name
+        self.n = n
+        self.d = d
+        self.dtype = dtype
+        self._given_ids: Any = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.n} x {self.d} {self.dtype}>"
+
+    # What a format provides.
+
+    @abstractmethod
+    def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Rows start to stop as stored, or a view of them; released when the caller drops it."""
+
+    def _windows(self, rows: int) -> Iterator[npt.NDArray[Any]]:
+        for start in range(0, self.n, rows):
+            yield self._window(start, min(start + rows, self.n))
+
+    def _stored_ids(self) -> Any:
+        return None
+
+    # What a user calls.
+
+    @cached_property
+    def ids(self) -> pa.Array | None:
+        """The catalogue's own ids (integers or strings, distinct), or None where it has none."""
+        raw = self._given_ids if self._given_ids is not None else self._stored_ids()
+        return None if raw is None else check_ids(raw, self.n, self.name)
+
+    def with_ids(self, ids: Any) -> VectorSource:
+        """Set the ids (array-like of n distinct integers or strings) and return self."""
+        self._given_ids = ids
+        self.__dict__.pop("ids", None)
+        return self
+
+    def default_block_rows(self) -> int:
+        """Rows that make a block of about 32 MiB of float32."""
+        return max(1, BLOCK_BYTES // (4 * self.d))
+
+    def blocks(self, rows: int | None = None) -> Iterator[Float32]:
+        """Blocks of at most `rows` vectors in order, each C-contiguous float32 of width d.
+
+        Raises
+        ------
+        NonFiniteError
+            At the first block with a non-finite row; the rest is read to say how many there are.
+        """
+        rows = self.default_block_rows() if rows is None else rows
+        if rows < 1:
+            raise InputError(f"block rows is {rows}; give a number of at least 1")
+        start, first, count = 0, -1, 0
+        for window in self._windows(rows):
+            block = to_float32(window)
+            del window
+            bad = non_finite_rows(block)
+            if bad.size and count == 0:
+                first = start + int(bad[0])
+            count += bad.size
+            start += len(block)
+            if count == 0:
+                yield block
+        if count:
+            raise NonFiniteError(
+                f"{self.name}: {count} of {self.n} rows hold NaN or infinity (as float32), "
+                f"first row {first}; remove or repair them"
+            )
+
+    def check_finite(self, rows: int | None = None) -> None:
+        """Read everything once and raise `NonFiniteError` if any row is not finite."""
+        if self.dtype.kind == "f":
+            for _ in self.blocks(rows):
+                pass
+
+    def sample(self, k: int, *, seed: int = 0) -> Float32:
+        """`k` rows drawn uniformly without replacement (all rows if k >= n), in file order."""
+        if k < 1:
+            raise InputError(f"sample size is {k}; give a number of at least 1")
+        if k >= self.n:
+            return self.rows(np.arange(self.n))
+        chosen = np.random.default_rng(seed).choice(self.n, size=k, replace=False, shuffle=False)
+        return self.rows(np.sort(chosen))
+
+    def rows(self, positions: npt.ArrayLike) -> Float32:
+        """The rows at `positions` (any order, repeats allowed), shape (len(positions), d).
+
+        Raises
+        ------
+        InputError
+            If a position is outside 0 .. n - 1.
+        NonFiniteError
+            If one of these rows is not finite.
+        """
+        wanted = np.asarray(positions, dtype=np.int64).reshape(-1)
+        outside = wanted[(wanted < 0) | (wanted >= self.n)]
+        if outside.size:
+            raise InputError(f"{self.name}: row {outside[0]} is outside 0 to {self.n - 1}")
+        out = np.empty((len(wanted), self.d), dtype=np.float32)
+        order = np.argsort(wanted, kind="stable")
+        self._gather(wanted[order], order, out)
+        bad = non_finite_rows(out)
+        if bad.size:
+            raise NonFiniteError(
+                f"{self.name}: {bad.size} of the {len(wanted)} rows read hold NaN or infinity "
+                f"(as float32), first row {wanted[bad].min()}; remove or repair them"
+            )
+        return out
+
+    def read(self) -> Float32:
+        """All vectors at once, shape (n, d)."""
+        return self.rows(np.arange(self.n))
+
+    def _gather(
+        self, wanted: npt.NDArray[np.int64], places: npt.NDArray[np.int64], out: Float32
+    ) -> None:
+        """Write row ``wanted[i]`` to ``out[places[i]]``; `wanted` ascends.
+
+        By windows, so that a memory-mapped file keeps no more than one window resident.
+        """
+        rows = self.default_block_rows()
+        begin = 0
+        while begin < len(wanted):
+            start = int(wanted[begin]) // rows * rows
+            end = int(np.searchsorted(wanted, start + rows))
+            local = wanted[begin:end] - start
+            window = self._window(start, min(start + rows, self.n))
+            with np.errstate(over="ignore"):
+                out[places[begin:end]] = window[local]
+            begin = end
