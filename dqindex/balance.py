@@ -7,8 +7,8 @@ Two objectives, each the largest group sum:
 - ``log-variance``: sums of logarithms, that is products of variances: the parametric solution of
   Ge et al., "Optimized Product Quantization", TPAMI 2014, section 4.
 
-Both greedy rules in use (faiss's ``PCAMatrix.balanced_bins`` and Ge et al.'s) are starts here; swaps
-between two groups then improve on them, so that the result is never worse than either.
+Both greedy rules in use (faiss's ``PCAMatrix.balanced_bins`` and Ge et al.'s) are starts here;
+swaps between two groups then improve on them, so that the result is never worse than either.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _weights(descending: Float64, objective: str) -> Float64:
 
 
 def _balance(weights: Float64, n_groups: int) -> Int64:
-    """Groups, shape (n_groups, size), of positions in `weights` (descending), each row ascending."""
+    """Positions in `weights` (descending) by group, shape (n_groups, size), each row ascending."""
     size = len(weights) // n_groups
     # No deal has a largest sum below this: the largest axis has company, if only the smallest.
     floor = max(weights.sum() / n_groups, weights[0] + weights[len(weights) - size + 1 :].sum())
@@ -178,7 +178,7 @@ def _improve(weights: Float64, groups: Int64) -> Int64:
     2 m (gap - m): that is what a step maximises, the heaviest group first.
     """
     groups = groups.copy()
-    n_groups, size = groups.shape
+    size = groups.shape[1]
     sums = weights[groups].sum(axis=1)
     pairs = np.triu_indices(size, 1) if 2 <= size <= PAIRS_UP_TO else None
     tolerance = 1e-12 * float(weights.sum()) ** 2

@@ -235,11 +235,10 @@ class _Training:
 
     def _train_core(self, x: Float32) -> DQModel | None:
         core, pq = self.parts.core, self.parts.pq
-        for holder in (core, getattr(core, "storage", None)):
-            holder = faiss.downcast_index(holder) if holder is not None else None
+        holder = faiss.downcast_index(core.storage) if hasattr(core, "storage") else core
+        if hasattr(holder, "do_polysemous_training"):
             # Polysemous codes permute the codewords and serve no search that is offered here.
-            if hasattr(holder, "do_polysemous_training"):
-                holder.do_polysemous_training = False
+            holder.do_polysemous_training = False
         if core.is_trained and pq is None:
             return None
         with self._step("codebooks"):
@@ -253,8 +252,9 @@ class _Training:
             pq.train_type = faiss.ProductQuantizer.Train_hot_start
             pq.cp.niter = 0
             pq.cp.min_points_per_centroid = 1
-            simple = type(core).__name__ in SIMPLE_CORES
-            core.train(np.ascontiguousarray(x[: pq.ksub]) if simple else x)
+            # With exactly ksub vectors it would take those instead: one more, repeated if need be.
+            rows = pq.ksub + 1 if type(core).__name__ in SIMPLE_CORES else len(x)
+            core.train(np.resize(x, (max(rows, pq.ksub + 1), x.shape[1])))
             pq.train_type = faiss.ProductQuantizer.Train_default
         if self.transform is None or self.spec.position != 0:
             return None

@@ -253,7 +253,11 @@ class ProductCodebooks(Estimator):
         """
         self._check_fitted()
         array = np.asarray(codes)
-        if array.ndim != 2 or array.shape[1] != len(self.codebooks_) or array.dtype.kind not in "iu":
+        if (
+            array.ndim != 2
+            or array.shape[1] != len(self.codebooks_)
+            or array.dtype.kind not in "iu"
+        ):
             raise InputError(
                 f"codes of shape {array.shape} and dtype {array.dtype}; give integers of shape "
                 f"(n, {len(self.codebooks_)})"

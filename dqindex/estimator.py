@@ -22,9 +22,10 @@ def _is_integer(value: Any) -> bool:
 def integer(at_least: int, *, or_none: bool = False) -> tuple[Callable[[Any], bool], str]:
     """An integer of at least `at_least`."""
     text = f"an integer of at least {at_least}" + (" or None" if or_none else "")
-    return lambda value: (or_none and value is None) or (
-        _is_integer(value) and value >= at_least
-    ), text
+    return (
+        lambda value: (or_none and value is None) or (_is_integer(value) and value >= at_least),
+        text,
+    )
 
 
 def integers(at_least: int) -> tuple[Callable[[Any], bool], str]:

@@ -185,7 +185,7 @@ def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
 def checked(folder: Path, manifest: Manifest, role: str) -> Path:
     """Path of the data file of `role`, after its size and SHA-256 were verified."""
     entry = manifest["files"][role]
-    path = folder / entry["name"]
+    path: Path = folder / entry["name"]
     size = path.stat().st_size
     if size != entry["bytes"]:
         raise IntegrityError(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dqindex.balance import OBJECTIVES
 from dqindex.build import check_covariance, least_rows, train, training_rows
-from dqindex.errors import IntegrityError, InputError, SpecError
+from dqindex.errors import InputError, IntegrityError, SpecError
 from dqindex.estimator import check_matrix
 from dqindex.folder import (
     IndexWriter,
@@ -172,8 +172,10 @@ class DQIndex:
         taken = self.ids.take(pa.array(np.where(found, positions, 0).ravel()))
         names = np.asarray(taken.to_numpy(zero_copy_only=False)).reshape(positions.shape)
         if names.dtype == object:
-            return np.where(found, names, None)
-        return np.where(found, names, np.asarray(-1, dtype=np.int64))
+            names = names.copy()
+            names[~found] = None
+            return names
+        return np.where(found, names, np.int64(-1))
 
     def save(self, folder: str | Path | IndexWriter) -> None:
         """Publish the index to `folder`, replacing one that stands there in a single step.

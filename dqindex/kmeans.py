@@ -107,7 +107,8 @@ def _start(X: Float32, k: int, seed: int) -> Float32:
         else faiss.ClusteringInitMethod_AFK_MC2
     )
     start.train(np.ascontiguousarray(part), faiss.IndexFlatL2(X.shape[1]))
-    return faiss.vector_to_array(start.centroids).reshape(k, X.shape[1])
+    centroids: Float32 = faiss.vector_to_array(start.centroids).reshape(k, X.shape[1])
+    return centroids
 
 
 def _few_distinct(X: Float32, k: int) -> Float32 | None:

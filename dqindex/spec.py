@@ -1,4 +1,4 @@
-"""Index specs: FAISS's ``index_factory`` grammar with one more word, ``DQ{L}`` or ``DQ{L}_{d_out}``.
+"""Index specs: FAISS's ``index_factory`` grammar and one word, ``DQ{L}`` or ``DQ{L}_{d_out}``.
 
 The word stands wherever ``OPQ`` can stand. It is handed to FAISS as the OPQ of the same shape, so
 that FAISS itself parses all the rest, and the untrained OPQ is then given the DQ matrix.
@@ -99,7 +99,9 @@ def make_index(spec: IndexSpec, d: int, metric: str) -> faiss.Index:
     if metric not in METRICS:
         raise SpecError(f"metric {metric!r}; use one of {', '.join(METRICS)}")
     if any(word.startswith("IDMap") for word in _split(spec.text)):
-        raise SpecError(f"spec {spec.text!r}: leave out IDMap; dqindex keeps the ids beside the index")
+        raise SpecError(
+            f"spec {spec.text!r}: leave out IDMap; dqindex keeps the ids beside the index"
+        )
     try:
         index = faiss.index_factory(
             d, spec.factory, faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -50,20 +51,26 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-class HashingFile:
+class HashingFile(io.RawIOBase):
     """A binary file that hashes and counts what it takes, and takes all or raises."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
         self._file = file
         self._hash = hashlib.sha256()
         self.size = 0
 
-    def write(self, data: bytes) -> int:
-        """Write all of `data`."""
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of `data` (bytes-like)."""
         self._file.write(data)
         self._hash.update(data)
-        self.size += len(data)
-        return len(data)
+        size = memoryview(data).nbytes
+        self.size += size
+        return size
 
     @property
     def sha256(self) -> str:
@@ -72,7 +79,9 @@ class HashingFile:
 
 
 @contextmanager
-def atomic_file(path: Path | str, rename: Callable[[HashingFile], str] | None = None) -> Iterator[HashingFile]:
+def atomic_file(
+    path: Path | str, rename: Callable[[HashingFile], str] | None = None
+) -> Iterator[HashingFile]:
     """Write a file under a temporary name in the same folder; publish it whole, or not at all.
 
     Parameters
@@ -197,7 +206,7 @@ def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
         raise
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise FileFormatError(
-            f"{path}: not a readable safetensors file ({error}); truncated or damaged, make it again"
+            f"{path}: not a readable safetensors file ({error}); damaged, make it again"
         ) from None
     if tensors_sha256(tensors) != record.get("sha256"):
         raise IntegrityError(

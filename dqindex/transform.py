@@ -134,7 +134,7 @@ class DQTransform(Estimator):
             orthonormal completion.
         """
         self._check_params()
-        self._moments = None
+        self._moments: Moments | None = None
         return self.partial_fit(X)
 
     def partial_fit(self, X: Any, y: Any = None) -> DQTransform:
@@ -167,7 +167,7 @@ class DQTransform(Estimator):
         if moments.count < 1:
             raise InputError("moments of no vectors; update them first")
         d = len(moments.mean)
-        self._moments: Moments | None = moments
+        self._moments = moments
         variances, axes = principal_axes(
             moments.covariance() if self.center else moments.second_moment()
         )

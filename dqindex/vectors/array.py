@@ -18,7 +18,7 @@ class ArrayVectors(VectorSource):
         self._array = np.asarray(array)
         if self._array.ndim != 2:
             raise InputError(f"{name}: has shape {self._array.shape}; give a 2-d array (n, d)")
-        super().__init__(name, *self._array.shape, self._array.dtype)
+        super().__init__(name, self._array.shape, self._array.dtype)
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         return self._array[start:stop]

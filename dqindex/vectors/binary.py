@@ -34,7 +34,7 @@ class VecsVectors(VectorSource):
             )
         self._path = path
         self._record = np.dtype([("d", "<i4"), ("values", dtype, (d,))])
-        super().__init__(str(path), size // row_bytes, d, dtype)
+        super().__init__(str(path), (size // row_bytes, d), dtype)
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         records = np.memmap(self._path, dtype=self._record, mode="r", shape=(self.n,))[start:stop]
@@ -65,7 +65,7 @@ class BinVectors(VectorSource):
                 f"{8 + n * d * dtype.itemsize}; the file is truncated or not in this format"
             )
         self._path = path
-        super().__init__(str(path), n, d, dtype)
+        super().__init__(str(path), (n, d), dtype)
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         mapped = np.memmap(self._path, self.dtype, mode="r", offset=8, shape=(self.n, self.d))

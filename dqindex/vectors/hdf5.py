@@ -33,7 +33,7 @@ class Hdf5Vectors(VectorSource):
         if found.ndim != 2:
             raise FileFormatError(f"{path}:{dataset}: has shape {found.shape}; vectors are 2-d")
         self._dataset = found
-        super().__init__(f"{path}:{dataset}", *found.shape, found.dtype)
+        super().__init__(f"{path}:{dataset}", found.shape, found.dtype)
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         try:

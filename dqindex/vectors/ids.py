@@ -30,7 +30,9 @@ def check_ids(ids: Any, n: int, name: str) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    ):
         raise InputError(f"{name}: ids of type {kind} are not supported; use integers or strings")
     if len(array) != n:
         raise InputError(f"{name}: {len(array)} ids for {n} vectors; give one id a vector")

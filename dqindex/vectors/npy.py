@@ -13,7 +13,7 @@ from dqindex.vectors.source import VectorSource
 
 
 class NpyVectors(VectorSource):
-    """A 2-d ``.npy`` file. A window is mapped, used and unmapped, so resident memory stays small."""
+    """A 2-d ``.npy`` file. Each window is mapped anew, so resident memory stays small."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -29,7 +29,9 @@ class NpyVectors(VectorSource):
         self._shape, fortran, dtype = header
         self._path, self._order = path, "F" if fortran else "C"
         if len(self._shape) != 2:
-            raise FileFormatError(f"{path}: has shape {self._shape}; vectors need a 2-d array (n, d)")
+            raise FileFormatError(
+                f"{path}: has shape {self._shape}; vectors need a 2-d array (n, d)"
+            )
         n, d = self._shape
         expected, actual = self._offset + n * d * dtype.itemsize, path.stat().st_size
         if actual != expected and not dtype.hasobject:
@@ -37,7 +39,7 @@ class NpyVectors(VectorSource):
                 f"{path}: is {actual} bytes where its header ({n} x {d} {dtype}) needs {expected}; "
                 "the file is truncated or damaged, write it again"
             )
-        super().__init__(str(path), n, d, dtype)
+        super().__init__(str(path), (n, d), dtype)
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         mapped = np.memmap(

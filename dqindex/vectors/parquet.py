@@ -77,7 +77,7 @@ class ParquetVectors(VectorSource):
             dtype = np.dtype(element.to_pandas_dtype())
         except (NotImplementedError, TypeError):
             dtype = np.dtype(object)
-        super().__init__(str(path), n, d, dtype)
+        super().__init__(str(path), (n, d), dtype)
 
     def _open(self, file: Path) -> pq.ParquetFile:
         try:

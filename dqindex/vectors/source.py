@@ -31,8 +31,9 @@ class VectorSource(ABC):
         As stored; what is handed out is always float32 (see `dqindex.vectors.convert`).
     """
 
-    def __init__(self, name: str, n: int, d: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         check_dtype(dtype, name)
+        n, d = shape
         if n < 1:
             raise InputError(f"{name}: holds no vectors (0 rows); give at least one")
         if d < 1:

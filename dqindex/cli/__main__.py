@@ -1,0 +1,5 @@
+"""``python -m dqindex.cli``."""
+
+from dqindex.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""``dqindex encode``."""
+
+from __future__ import annotations
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.terminal import progress, say
+
+
+@click.command("encode")
+@click.argument("model")
+@click.argument("vectors")
+@click.option(
+    "-o", "--output", required=True, metavar="CODES",
+    help=".npy, or .parquet with the ids and a list column 'codes'.",
+)  # fmt: skip
+@options.source
+@options.compose(options.block_rows, options.threads, options.quiet)
+def command(
+    model: str,
+    vectors: str,
+    output: str,
+    vector_column: str | None,
+    id_column: str | None,
+    ids_path: str | None,
+    block_rows: int | None,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Turn VECTORS into codes by MODEL, one code a subspace, a block at a time."""
+    from dqindex.codebooks import code_dtype
+    from dqindex.model import DQModel
+    from dqindex.threads import thread_limit
+    from dqindex.writers import matrix_writer
+
+    source = options.open_source(vectors, vector_column, id_column, ids_path)
+    loaded = DQModel.load(model)
+    shape = (source.n, len(loaded.code_sizes()))
+    dtype = code_dtype(max(loaded.code_sizes()))
+    done = 0
+    with (
+        matrix_writer(output, shape, dtype, column="codes", ids=source.ids) as write,
+        progress(quiet) as report,
+        thread_limit(threads),
+    ):
+        for block in source.blocks(block_rows):
+            write(loaded.encode(block))
+            done += len(block)
+            report("encode", done, source.n)
+    say(f"{output}: codes {shape[0]:,} x {shape[1]} {dtype}", quiet)

@@ -1,0 +1,88 @@
+"""``dqindex info``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.terminal import table
+
+
+@click.command("info")
+@click.argument("path")
+@options.as_json
+def command(path: str, as_json: bool) -> None:
+    """Describe the model or the index at PATH: spec, sizes, variances, settings, versions."""
+    from dqindex.errors import StorageError
+
+    if not Path(path).exists():
+        raise StorageError(f"{path}: no such file or folder; give a model or an index")
+    found = _index(path) if Path(path).is_dir() else _model(path)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print(path, found)
+
+
+def _index(path: str) -> dict[str, Any]:
+    """Everything in the manifest, after the files it names were verified."""
+    from dqindex.folder import checked as check
+    from dqindex.folder import read_version
+
+    def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+        for role in manifest["files"]:
+            check(folder, manifest, role)
+        return manifest
+
+    return read_version(path, load)
+
+
+def _model(path: str) -> dict[str, Any]:
+    from dqindex.model import DQModel
+    from dqindex.store import load_tensors
+
+    model = DQModel.load(path)
+    metadata = load_tensors(path)[1]
+    transform = model.transform_
+    return {
+        **metadata,
+        "fingerprint": model.fingerprint,
+        "d": model.n_features_in_,
+        "code_sizes": model.code_sizes(),
+        "unused_codewords": model.codebooks_.unused_codewords_.tolist(),
+        "transform": {
+            "n_subspaces": transform.n_subspaces,
+            "d_out": len(transform.components_),
+            "imbalance": transform.imbalance_,
+            "subspace_variances": transform.subspace_variances_.tolist(),
+            "variances": transform.variances_.tolist(),
+        },
+    }
+
+
+def _print(path: str, found: dict[str, Any]) -> None:
+    names = ("spec", "metric", "n", "d", "bytes_per_vector", "search_parameters", "code_sizes",
+             "unused_codewords", "fingerprint", "format", "format_version")  # fmt: skip
+    rows = [[name, found[name]] for name in names if name in found]
+    rows += [[name, value] for name, value in found["settings"].items()]
+    rows += [[f"version of {name}", value] for name, value in found["versions"].items()]
+    rows += [
+        [f"{role} file", f"{entry['name']} ({entry['bytes']:,} bytes)"]
+        for role, entry in found.get("files", {}).items()
+    ]
+    table(path, ["what", "value"], rows)
+    transform = found.get("transform")
+    if transform is None:
+        return
+    variances = transform["subspace_variances"]
+    total = sum(variances) or 1.0
+    table(
+        f"{transform['n_subspaces']} subspaces of {transform['d_out']} axes, imbalance "
+        f"{transform['imbalance']:.2%}",
+        ["subspace", "variance", "share"],
+        [[place, f"{one:.6g}", f"{one / total:.2%}"] for place, one in enumerate(variances)],
+    )

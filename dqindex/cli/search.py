@@ -1,0 +1,119 @@
+"""``dqindex search``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.terminal import say, table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def _parameters(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Any:
+    found = {}
+    for value in values:
+        name, equals, number = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE, as in nprobe=32")
+        found[name] = number
+    return found
+
+
+@click.command("search")
+@click.argument("index", metavar="DIR")
+@click.argument("queries")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
+@click.option(
+    "-o", "--output", metavar="OUT",
+    help="Write to OUT.parquet or OUT.jsonl instead of a table on stdout.",
+)  # fmt: skip
+@click.option(
+    "--param", "parameters", multiple=True, callback=_parameters, metavar="NAME=VALUE",
+    help="FAISS search parameter, such as nprobe=32; may be repeated.",
+)  # fmt: skip
+@options.compose(
+    options.vector_column, options.id_column, options.threads, options.quiet, options.as_json
+)
+def command(
+    index: str,
+    queries: str,
+    k: int,
+    output: str | None,
+    parameters: dict[str, str],
+    vector_column: str | None,
+    id_column: str | None,
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Find the k nearest neighbours of QUERIES in the index at DIR.
+
+    Each result line has the query (its id, or its row), and the ids and distances of its
+    neighbours, the nearest first. --json prints JSON lines on stdout.
+    """
+    from dqindex.index import open_index
+    from dqindex.store import check_writable
+
+    if output is not None:
+        if Path(output).suffix not in (".parquet", ".jsonl"):
+            raise click.BadParameter(
+                f"{output!r} ends in neither .parquet nor .jsonl", param_hint="-o"
+            )
+        check_writable(output)
+    opened = open_index(index)
+    source = options.open_source(queries, vector_column, id_column)
+    result = opened.search(source, k, parameters=parameters, threads=threads)
+    names = source.ids.to_pylist() if source.ids is not None else list(range(source.n))
+    if output is None and not as_json:
+        rows = [
+            [name, " ".join(map(str, ids)), " ".join(f"{distance:.4g}" for distance in distances)]
+            for name, ids, distances in zip(names, result.ids, result.distances, strict=True)
+        ]
+        table(f"{k} nearest by {opened.spec}", ["query", "ids", "distances"], rows)
+    elif output is None or output.endswith(".jsonl"):
+        _write_lines(output, names, result)
+    else:
+        _write_parquet(output, names, result)
+    if output is not None:
+        say(f"{output}: {len(names):,} queries, {k} neighbours each", quiet)
+
+
+def _lines(names: list[Any], result: Any) -> Any:
+    for name, ids, distances in zip(names, result.ids, result.distances, strict=True):
+        yield json.dumps({"query": name, "ids": ids.tolist(), "distances": distances.tolist()})
+
+
+def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
+    from dqindex.store import atomic_file
+
+    if output is None:
+        for line in _lines(names, result):
+            click.echo(line)
+        return
+    with atomic_file(output) as file:
+        for line in _lines(names, result):
+            file.write(f"{line}\n".encode())
+
+
+def _write_parquet(output: str, names: list[Any], result: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dqindex.store import atomic_file
+
+    k = result.ids.shape[1]
+
+    def lists(values: Any) -> pa.Array:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), k)
+
+    found = pa.table(
+        {"query": names, "ids": lists(result.ids), "distances": lists(result.distances)}
+    )
+    with atomic_file(output) as file:
+        pq.write_table(found, pa.PythonFile(file, mode="w"))

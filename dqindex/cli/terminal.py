@@ -1,0 +1,85 @@
+"""What the user sees: progress and messages on stderr, data on stdout."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+Report = Callable[[str, int, int], None]
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A message for people, on stderr."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Report]:
+    """A function (what, done, total) that draws a bar where stderr is a terminal.
+
+    Warnings of the library become one line on stderr each, not Python's two with a path.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}", quiet)
+        if quiet or not sys.stderr.isatty():
+            yield lambda what, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskID,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def report(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    for other in tasks.values():
+                        bars.stop_task(other)
+                    tasks[what] = bars.add_task(what, total=total or None)
+                bars.update(tasks[what], completed=done)
+
+            yield report
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """A table on stdout: boxed on a terminal, plain and uncut elsewhere."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for place, column in enumerate(columns):
+        numbers = all(_is_number(row[place]) for row in rows)
+        drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    console.print(drawn)
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(str(cell).rstrip("%").replace(",", ""))
+    except ValueError:
+        return False
+    return True
