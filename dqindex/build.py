@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
+from dqindex.add import apply_transform
 from dqindex.codebooks import ProductCodebooks
 from dqindex.errors import InputError, SpecError
 from dqindex.kmeans import train_kmeans
@@ -154,7 +155,7 @@ class _Training:
             with self._step("rotation"):
                 if not link.is_trained:
                     link.train(x)
-                x = link.apply(x)
+                x = apply_transform(link, x)
         if parts.ivf is not None:
             self._train_coarse(x)
         model = self._train_core(x)
@@ -162,7 +163,7 @@ class _Training:
             with self._step("refine"):
                 refined = sample
                 if self.metric == "cosine":
-                    refined = parts.chain[0].apply(sample)
+                    refined = apply_transform(parts.chain[0], sample)
                 parts.refine.refine_index.train(refined)
         _mark_trained(self.index)
         return Trained(self.transform, model, self.covariance, self.seconds)
@@ -195,7 +196,7 @@ class _Training:
             link.A, link.b, link.have_bias = linear.A, linear.b, linear.have_bias
             link.is_trained = True
             self.transform = transform
-            return np.asarray(link.apply(x))
+            return apply_transform(link, x)
 
     def _coarse_kmeans(self, x: Float32) -> tuple[Float32, int]:
         ivf = self.parts.ivf

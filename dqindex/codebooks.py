@@ -169,7 +169,9 @@ class ProductCodebooks(Estimator):
             rng = np.random.default_rng(self.seed)
             array = array[np.sort(rng.choice(n, self.training_rows(), replace=False))]
         trained = map_single_threaded(
-            lambda level: self._train_one(self._part(array, level), level, sizes[level]),
+            lambda level: self._train_one(
+                _part(array, level, width // self.n_subspaces), level, sizes[level]
+            ),
             range(self.n_subspaces),
         )
         self.codebooks_, unused, short = [], [], 0
@@ -192,10 +194,6 @@ class ProductCodebooks(Estimator):
         elif self.unused_codewords_.any():
             log.info("%d codewords are unused", int(self.unused_codewords_.sum()))
         return self
-
-    def _part(self, array: Matrix, level: int) -> Float32:
-        size = array.shape[1] // self.n_subspaces
-        return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)
 
     def _train_one(self, part: Float32, level: int, k: int) -> tuple[Float32, int, int]:
         codebook, spare = train_kmeans(
@@ -234,10 +232,7 @@ class ProductCodebooks(Estimator):
 
         def encode_rows(start: int) -> None:
             rows = array[start : start + ENCODE_ROWS]
-            for level, codebook in enumerate(self.codebooks_):
-                codes[start : start + ENCODE_ROWS, level] = _nearest(
-                    self._part(rows, level), codebook
-                )
+            nearest_codes(rows, self.codebooks_, codes[start : start + ENCODE_ROWS])
 
         for _ in map_single_threaded(encode_rows, range(0, len(array), ENCODE_ROWS)):
             pass
@@ -272,6 +267,16 @@ class ProductCodebooks(Estimator):
                 )
         parts = [codebook[array[:, level]] for level, codebook in enumerate(self.codebooks_)]
         return np.concatenate(parts, axis=1)
+
+
+def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any]) -> None:
+    """Write the nearest codeword of every subspace of `rows` to `out`, on this thread."""
+    for level, codebook in enumerate(codebooks):
+        out[:, level] = _nearest(_part(rows, level, codebook.shape[1]), codebook)
+
+
+def _part(array: Matrix, level: int, size: int) -> Float32:
+    return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)
 
 
 def _nearest(part: Float32, codebook: Float32) -> npt.NDArray[np.int64]:

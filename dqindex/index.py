@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dqindex.add import add_block
 from dqindex.balance import OBJECTIVES
 from dqindex.build import check_covariance, least_rows, train, training_rows
 from dqindex.errors import InputError, IntegrityError, SpecError
@@ -289,7 +290,7 @@ def build_index(
         parameters = _default_parameters(index)
         done = 0
         for block in source.blocks(block_rows):
-            index.add(block)
+            add_block(index, block)
             done += len(block)
             report("add", done, source.n)
     manifest: Manifest = {
@@ -337,9 +338,15 @@ def _default_parameters(index: faiss.Index) -> dict[str, float]:
 
 
 def code_bytes(index: faiss.Index) -> int:
-    """Bytes that one more vector adds to the index: code, list id, refinement."""
+    """Bytes a vector takes in the index: code, id in its list, links, refinement."""
     parts = dissect(index)
-    size = int(getattr(parts.core, "code_size", 0)) or int(parts.core.sa_code_size())
+    core = parts.core
+    if hasattr(core, "hnsw"):
+        size = int(faiss.downcast_index(core.storage).sa_code_size())
+        # Links are stored for all levels one after another, four bytes each.
+        size += round(4 * core.hnsw.neighbors.size() / max(core.ntotal, 1))
+    else:
+        size = int(getattr(core, "code_size", 0)) or int(core.sa_code_size())
     if parts.ivf is not None:
         size += 8
     if parts.refine is not None:

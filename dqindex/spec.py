@@ -118,7 +118,11 @@ def make_index(spec: IndexSpec, d: int, metric: str) -> faiss.Index:
         if isinstance(index, faiss.IndexPreTransform):
             index.prepend_transform(normalise)
         else:
-            index = faiss.IndexPreTransform(normalise, index)
+            inner, index = index, faiss.IndexPreTransform(normalise, index)
+            index.own_fields = True
+            inner.this.disown()
+        # The index owns its parts and frees them; Python must not free them again.
+        normalise.this.disown()
     return index
 
 

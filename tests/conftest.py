@@ -1,0 +1,49 @@
+"""Data that tests make for themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def clustered(n: int, d: int, seed: int = 0, clusters: int = 50) -> np.ndarray:
+    """Clusters with a decaying spectrum, as real embeddings have: (n, d) float32."""
+    rng = np.random.default_rng(seed)
+    scale = np.exp(-np.arange(d) / d * 3)
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    centers = rng.normal(size=(clusters, d)) * scale * 2
+    points = centers[rng.integers(clusters, size=n)] + rng.normal(size=(n, d)) * scale
+    return (points @ rotation + rng.normal(size=d)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> np.ndarray:
+    """4,000 vectors of width 24; not to be changed."""
+    made = clustered(4000, 24)
+    made.setflags(write=False)
+    return made
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line as a user has it: a process of its own, in an empty folder."""
+
+    def call(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
+        flags = options.pop("python", ())
+        return subprocess.run(
+            [sys.executable, *flags, "-m", "dqindex", *map(str, args)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+            **options,
+        )
+
+    return call

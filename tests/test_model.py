@@ -1,0 +1,183 @@
+"""DQModel: the losses' identity, coarse levels, and a file that says when it is damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import warnings
+
+import numpy as np
+import pytest
+
+from dqindex import DQModel
+from dqindex.errors import (
+    DQWarning,
+    FileFormatError,
+    InputError,
+    IntegrityError,
+    NonFiniteError,
+    StorageError,
+)
+from dqindex.store import save_tensors
+
+
+@pytest.fixture(scope="module")
+def model(vectors):
+    return DQModel(4, 32).fit(vectors)
+
+
+def test_losses_are_equal_at_full_rank(model, vectors):
+    losses = model.losses(vectors)
+    np.testing.assert_allclose(losses.reconstruction, losses.codebook, rtol=1e-10)
+    assert losses.dropped.max() < 1e-10 * losses.reconstruction.mean()
+    direct = ((model.decode(model.encode(vectors)) - vectors.astype(np.float64)) ** 2).sum(axis=1)
+    np.testing.assert_allclose(losses.reconstruction, direct, rtol=1e-3)
+
+
+def test_losses_differ_by_the_dropped_energy(vectors):
+    losses = DQModel(4, 32, n_components=8).fit(vectors).losses(vectors)
+    assert losses.dropped.mean() > 0.01 * losses.reconstruction.mean()
+    np.testing.assert_allclose(losses.reconstruction, losses.codebook + losses.dropped, rtol=1e-9)
+
+
+@pytest.mark.parametrize("coarse", [(16,), (16, 8)])
+def test_coarse_levels_lower_the_distortion(vectors, coarse, model):
+    deep = DQModel(4, 32, coarse=coarse).fit(vectors)
+    codes = deep.encode(vectors)
+    assert codes.shape == (4000, len(coarse) + 4)
+    assert deep.code_sizes() == [*coarse, 32, 32, 32, 32]
+    assert (codes.max(axis=0) < deep.code_sizes()).all()
+    losses = deep.losses(vectors)
+    assert losses.reconstruction.mean() < model.losses(vectors).reconstruction.mean()
+    back = deep.decode(codes)
+    np.testing.assert_allclose(
+        ((back - vectors) ** 2).sum(axis=1), losses.reconstruction, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_fit_reads_paths_and_arrays_alike(tmp_path, vectors, model):
+    np.save(tmp_path / "v.npy", vectors)
+    assert DQModel(4, 32).fit(tmp_path / "v.npy").fingerprint == model.fingerprint
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"n_codewords": [3, 100, 7, 300]}, {"coarse": (8, 4), "center": False}]
+)
+def test_saved_and_loaded(tmp_path, vectors, settings):
+    made = DQModel(**{"n_subspaces": 4, "n_codewords": 16, **settings}).fit(vectors)
+    made.save(tmp_path / "m.safetensors")
+    loaded = DQModel.load(tmp_path / "m.safetensors")
+    assert loaded.fingerprint == made.fingerprint
+    assert loaded.get_params() == made.get_params()
+    np.testing.assert_array_equal(loaded.encode(vectors), made.encode(vectors))
+    np.testing.assert_array_equal(
+        loaded.decode(made.encode(vectors)), made.decode(made.encode(vectors))
+    )
+    made.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (
+        tmp_path / "m.safetensors"
+    ).read_bytes()
+
+
+def test_every_damaged_byte_of_the_tensors_is_noticed(tmp_path, model):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    (header,) = struct.unpack("<Q", whole[:8])
+    rng = np.random.default_rng(0)
+    for place in rng.integers(8 + header, len(whole), size=20):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match="do not match their checksum"):
+            DQModel.load(path)
+
+
+def test_hostile_files(tmp_path, model):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    hostile = {
+        "empty": b"",
+        "half": whole[: len(whole) // 2],
+        "one byte short": whole[:-1],
+        "huge header": struct.pack("<Q", 2**62) + whole[8:],
+        "not safetensors": b"PK\x03\x04" + b"\0" * 100,
+    }
+    for name, data in hostile.items():
+        path.write_bytes(data)
+        with pytest.raises(FileFormatError, match="not a readable"):
+            DQModel.load(path)
+            pytest.fail(name)
+    with pytest.raises(StorageError, match="no such file"):
+        DQModel.load(tmp_path / "none")
+    save_tensors(path, {"x": np.zeros(3)}, {"format": "other"})
+    with pytest.raises(FileFormatError, match="not a dqindex model"):
+        DQModel.load(path)
+    save_tensors(path, {"x": np.zeros(3)}, {"format": "dqindex-model", "format_version": 99})
+    with pytest.raises(FileFormatError, match="model format 99, this dqindex reads 1; upgrade"):
+        DQModel.load(path)
+    save_tensors(
+        path,
+        {"x": np.zeros(3)},
+        {"format": "dqindex-model", "format_version": 1, "settings": {"coarse": []}},
+    )
+    with pytest.raises(FileFormatError, match="lacks or garbles"):
+        DQModel.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, model, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    before = path.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="No space left on device.*free some space"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_unwritable_places(tmp_path, model):
+    with pytest.raises(StorageError, match="make the folder first"):
+        model.save(tmp_path / "none" / "m.safetensors")
+    with pytest.raises(StorageError, match="is a folder"):
+        model.save(tmp_path)
+
+
+def test_bad_input(vectors, model):
+    with pytest.raises(NonFiniteError):
+        DQModel(2, 4).fit(np.full((10, 4), np.inf))
+    with pytest.raises(InputError, match="expecting 24"):
+        model.encode(vectors[:, :2])
+    with pytest.raises(InputError, match=r"give shape \(n, 4\)"):
+        model.decode(np.zeros((2, 5), dtype=int))
+    coarse = DQModel(2, 4, coarse=(3,)).fit(vectors)
+    with pytest.raises(InputError, match="code 3 in row 0, coarse level 0: it has 3 centroids"):
+        coarse.decode([[3, 0, 0]])
+
+
+def test_more_subspaces_than_axes():
+    x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DQWarning)
+        made = DQModel(8, 4).fit(x)
+    np.testing.assert_allclose(
+        made.losses(x).reconstruction, made.losses(x).codebook, rtol=1e-9
+    )
+
+
+def test_metadata_says_what_made_it(tmp_path, model):
+    from safetensors import safe_open
+
+    model.save(tmp_path / "m.safetensors")
+    with safe_open(tmp_path / "m.safetensors", framework="numpy") as file:
+        record = json.loads(file.metadata()["dqindex"])
+        assert set(file.keys()) >= {"mean", "components", "groups", "variances", "codebook.3"}
+    assert record["settings"]["n_subspaces"] == 4
+    assert set(record["versions"]) == {"dqindex", "faiss", "numpy"}
+    assert len(record["sha256"]) == 64
