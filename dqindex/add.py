@@ -2,7 +2,7 @@
 
 FAISS's own ``add`` hands a whole block to a BLAS whose rounding depends on the number of threads,
 and encodes along a path that is several times slower than the one in `dqindex.codebooks`. Here
-rows go through in fixed chunks, a chunk a thread; where the codes are plain bytes they are made
+rows go through in fixed pieces, a piece a thread; where the codes are plain bytes they are made
 here and handed to FAISS ready.
 """
 
@@ -14,22 +14,28 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from dqindex.codebooks import ENCODE_ROWS, nearest_codes
+from dqindex.codebooks import nearest_codes
+from dqindex.nearest import pieces
 from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.vectors.convert import Float32
 
 
 def apply_transform(link: Any, x: Float32) -> Float32:
-    """``link.apply(x)``, in parallel chunks of a fixed size."""
+    """``link.apply(x)``, piece by piece on all threads."""
     out = np.empty((len(x), link.d_out), dtype=np.float32)
 
-    def chunk(start: int) -> None:
-        rows = np.ascontiguousarray(x[start : start + ENCODE_ROWS])
-        out[start : start + ENCODE_ROWS] = link.apply(rows)
+    def piece(part: slice) -> None:
+        out[part] = link.apply(np.ascontiguousarray(x[part]))
 
-    for _ in map_single_threaded(chunk, range(0, len(x), ENCODE_ROWS)):
+    for _ in map_single_threaded(piece, pieces(len(x), x.shape[1])):
         pass
     return out
+
+
+def coarse_residuals(quantizer: Any, rows: Float32) -> tuple[npt.NDArray[np.int64], Float32]:
+    """List of every row, and what its centroid leaves over; on this thread."""
+    lists = quantizer.assign(rows, 1)[:, 0]
+    return lists, rows - quantizer.reconstruct_batch(lists)
 
 
 def add_block(index: Any, x: Float32) -> None:
@@ -62,17 +68,16 @@ def _add_codes(index: Any, x: Float32) -> None:
     prefix = int(index.coarse_code_size()) if inverted else 0
     out = np.empty((len(x), prefix + pq.M), dtype=np.uint8)
 
-    def chunk(start: int) -> None:
-        rows = np.ascontiguousarray(x[start : start + ENCODE_ROWS])
-        codes = out[start : start + ENCODE_ROWS]
+    def piece(part: slice) -> None:
+        rows = np.ascontiguousarray(x[part])
+        codes = out[part]
         if inverted:
-            lists = index.quantizer.assign(rows, 1)[:, 0]
+            lists, residuals = coarse_residuals(index.quantizer, rows)
             codes[:, :prefix] = _bytes(lists, prefix)
-            if index.by_residual:
-                rows = rows - index.quantizer.reconstruct_batch(lists)
+            rows = residuals if index.by_residual else rows
         nearest_codes(rows, codebooks, codes[:, prefix:])
 
-    for _ in map_single_threaded(chunk, range(0, len(x), ENCODE_ROWS)):
+    for _ in map_single_threaded(piece, pieces(len(x), pq.dsub)):
         pass
     if inverted:
         index.add_sa_codes(out, np.arange(index.ntotal, index.ntotal + len(x)))

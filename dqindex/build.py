@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from dqindex.add import apply_transform
+from dqindex.add import apply_transform, coarse_residuals
 from dqindex.codebooks import ProductCodebooks
 from dqindex.errors import InputError, SpecError
 from dqindex.kmeans import train_kmeans
 from dqindex.model import DQModel
 from dqindex.moments import Moments
+from dqindex.nearest import nearest, pieces
 from dqindex.spec import Anatomy, IndexSpec, dissect
 from dqindex.threads import map_single_threaded
 from dqindex.transform import DQTransform
@@ -211,13 +212,12 @@ class _Training:
         )
 
     def _residual_moments(self, x: Float32, centroids: Float32) -> Moments:
-        metric = faiss.METRIC_INNER_PRODUCT if self.metric == "ip" else faiss.METRIC_L2
         rows = _subset(x, max(POINTS_PER_DIMENSION * x.shape[1], 65536), self.seed + 1)
 
         def residuals(start: int) -> Moments:
-            block = np.ascontiguousarray(rows[start : start + BLOCK_ROWS])
-            assigned = faiss.knn(block, centroids, 1, metric=metric)[1][:, 0]
-            return Moments(x.shape[1]).update(block - centroids[assigned])
+            block = rows[start : start + BLOCK_ROWS]
+            lists, _ = nearest(block, centroids, inner_product=self.metric == "ip")
+            return Moments(x.shape[1]).update(block - centroids[lists])
 
         return _merged(residuals, len(rows), x.shape[1])
 
@@ -230,7 +230,7 @@ class _Training:
             if self.coarse is None:
                 centroids, _ = self._coarse_kmeans(x)
             elif self.transform is not None:
-                centroids = np.asarray(self.transform.to_faiss().apply(self.coarse))
+                centroids = apply_transform(self.transform.to_faiss(), self.coarse)
             # The same cluster may stand twice (few distinct vectors); FAISS can live with that.
             quantizer.add(np.ascontiguousarray(centroids))
 
@@ -275,11 +275,14 @@ class _Training:
         rows = _subset(x, codebooks.training_rows(), self.seed + 2)
         quantizer = self.parts.ivf.quantizer if self.parts.encodes_residuals else None
         if quantizer is not None and quantizer.ntotal:
-            rows = np.array(rows)
-            for start in range(0, len(rows), BLOCK_ROWS):
-                block = rows[start : start + BLOCK_ROWS]
-                assigned = quantizer.assign(block, 1)[:, 0]
-                block -= quantizer.reconstruct_batch(assigned)
+            rows = np.concatenate(
+                list(
+                    map_single_threaded(
+                        lambda part: coarse_residuals(quantizer, rows[part])[1],
+                        pieces(len(rows), rows.shape[1]),
+                    )
+                )
+            )
         return codebooks.fit(rows)
 
 

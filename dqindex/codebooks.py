@@ -7,22 +7,19 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import DQWarning, InputError
 from dqindex.estimator import Estimator, Matrix, check_matrix, integer, integers, one_of
 from dqindex.kmeans import STARTS, train_kmeans
+from dqindex.nearest import nearest, pieces
 from dqindex.threads import map_single_threaded
 from dqindex.vectors.convert import Float32
 
 log = logging.getLogger(__name__)
 
 Codes = npt.NDArray[np.unsignedinteger[Any]]
-
-# Rows encoded together. Fixed, so that codes do not depend on the thread count.
-ENCODE_ROWS = 16384
 
 
 def code_dtype(n_codewords: int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -203,8 +200,9 @@ class ProductCodebooks(Estimator):
             n_redo=self.n_redo,
             init=self.init,
             seed=self.seed + level,
+            parallel=False,
         )
-        used = np.unique(_nearest(part, codebook))
+        used = np.unique(nearest(part, codebook)[0])
         return codebook, k - len(used), spare
 
     @classmethod
@@ -230,11 +228,11 @@ class ProductCodebooks(Estimator):
             (len(array), len(self.codebooks_)), dtype=code_dtype(max(map(len, self.codebooks_)))
         )
 
-        def encode_rows(start: int) -> None:
-            rows = array[start : start + ENCODE_ROWS]
-            nearest_codes(rows, self.codebooks_, codes[start : start + ENCODE_ROWS])
+        def encode_rows(part: slice) -> None:
+            nearest_codes(array[part], self.codebooks_, codes[part])
 
-        for _ in map_single_threaded(encode_rows, range(0, len(array), ENCODE_ROWS)):
+        width = self.codebooks_[0].shape[1]
+        for _ in map_single_threaded(encode_rows, pieces(len(array), width)):
             pass
         return codes
 
@@ -270,17 +268,10 @@ class ProductCodebooks(Estimator):
 
 
 def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any]) -> None:
-    """Write the nearest codeword of every subspace of `rows` to `out`, on this thread."""
+    """Write the nearest codeword of every subspace of `rows` to `out`; on this thread."""
     for level, codebook in enumerate(codebooks):
-        out[:, level] = _nearest(_part(rows, level, codebook.shape[1]), codebook)
+        out[:, level] = nearest(_part(rows, level, codebook.shape[1]), codebook)[0]
 
 
 def _part(array: Matrix, level: int, size: int) -> Float32:
     return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)
-
-
-def _nearest(part: Float32, codebook: Float32) -> npt.NDArray[np.int64]:
-    """Position of the nearest codeword, the first of equals."""
-    if len(codebook) == 1:
-        return np.zeros(len(part), dtype=np.int64)
-    return np.asarray(faiss.knn(part, codebook, 1)[1][:, 0])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,14 +16,18 @@ from typing import IO, Any, TypeVar
 import faiss
 
 from dqindex.errors import BusyError, FileFormatError, IntegrityError, StorageError
-from dqindex.store import TEMPORARY, HashingFile, atomic_file, file_sha256, storage_error
+from dqindex.store import TEMPORARY, HashingFile, atomic_file, storage_error
 
 MANIFEST = "manifest.json"
 FORMAT = "dqindex-index"
 FORMAT_VERSION = 1
 # Role in the manifest -> suffix of the data file, whose name carries a hash of its content.
 ROLES = {"index": ".faiss", "ids": ".parquet", "model": ".safetensors"}
-READ_ATTEMPTS = 5
+READ_ATTEMPTS = 6
+# FAISS makes a table of at most this size for an IVF-PQ as it reads it.
+TABLE_BYTES = 2**31 + 1
+# The limit is global to FAISS: one reader at a time may change it.
+_LIMIT = threading.Lock()
 
 T = TypeVar("T")
 Manifest = dict[str, Any]
@@ -169,35 +176,40 @@ def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
         If a data file is missing, or does not match its checksum.
     """
     folder = Path(path)
-    for _ in range(READ_ATTEMPTS):
-        manifest = read_manifest(folder)
+    missing = ""
+    for attempt in range(READ_ATTEMPTS):
         try:
-            return load(manifest, folder)
+            return load(read_manifest(folder), folder)
         except FileNotFoundError as error:
-            if read_manifest(folder) == manifest:
-                raise IntegrityError(
-                    f"{error.filename}: is missing, though the manifest names it; build the "
-                    "index again"
-                ) from None
-    raise BusyError(f"{folder}: is rewritten faster than it can be read; try again")
+            missing = str(error.filename)
+            time.sleep(0.01 * 2**attempt)
+    raise IntegrityError(
+        f"{missing}: is missing, though the manifest names it; build the index again"
+    )
 
 
-def checked(folder: Path, manifest: Manifest, role: str) -> Path:
-    """Path of the data file of `role`, after its size and SHA-256 were verified."""
+@contextmanager
+def checked(folder: Path, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
+    """The data file of `role`, open, after its size and SHA-256 were verified.
+
+    What is then read is what was verified, even if a writer replaces the version meanwhile.
+    """
     entry = manifest["files"][role]
     path: Path = folder / entry["name"]
-    size = path.stat().st_size
-    if size != entry["bytes"]:
-        raise IntegrityError(
-            f"{path}: is {size} bytes, the manifest says {entry['bytes']}; the file is damaged, "
-            "build the index again"
-        )
-    if file_sha256(path) != entry["sha256"]:
-        raise IntegrityError(
-            f"{path}: does not match its SHA-256 in the manifest; the file is damaged, build the "
-            "index again"
-        )
-    return path
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != entry["bytes"]:
+            raise IntegrityError(
+                f"{path}: is {size} bytes, the manifest says {entry['bytes']}; the file is "
+                "damaged, build the index again"
+            )
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+            raise IntegrityError(
+                f"{path}: does not match its SHA-256 in the manifest; the file is damaged, build "
+                "the index again"
+            )
+        file.seek(0)
+        yield file
 
 
 def write_faiss(index: faiss.Index, file: IO[bytes] | HashingFile) -> None:
@@ -205,13 +217,15 @@ def write_faiss(index: faiss.Index, file: IO[bytes] | HashingFile) -> None:
     faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
-def read_faiss(path: Path) -> faiss.Index:
-    """Read an index; no vector in it may claim to be longer than the file."""
-    before = faiss.get_deserialization_vector_byte_limit()
-    faiss.set_deserialization_vector_byte_limit(max(path.stat().st_size, 2**20))
-    try:
-        return faiss.read_index(str(path))
-    except RuntimeError as error:
-        raise IntegrityError(f"{path}: FAISS cannot read it ({error})") from None
-    finally:
-        faiss.set_deserialization_vector_byte_limit(before)
+def read_faiss(file: IO[bytes]) -> faiss.Index:
+    """Read an index; no vector in it may claim more memory than the file or a search table has."""
+    size = os.fstat(file.fileno()).st_size
+    with _LIMIT:
+        before = faiss.get_deserialization_vector_byte_limit()
+        faiss.set_deserialization_vector_byte_limit(max(size, TABLE_BYTES))
+        try:
+            return faiss.read_index(faiss.PyCallbackIOReader(file.read))
+        except RuntimeError as error:
+            raise IntegrityError(f"{file.name}: FAISS cannot read it ({error})") from None
+        finally:
+            faiss.set_deserialization_vector_byte_limit(before)

@@ -366,13 +366,15 @@ def open_index(folder: str | Path) -> DQIndex:
     """
 
     def load(manifest: Manifest, path: Path) -> DQIndex:
-        index = read_faiss(checked(path, manifest, "index"))
         ids = model = None
+        with checked(path, manifest, "index") as file:
+            index = read_faiss(file)
         if "ids" in manifest["files"]:
-            column = pq.read_table(checked(path, manifest, "ids")).column("id")
-            ids = column.combine_chunks()
+            with checked(path, manifest, "ids") as file:
+                ids = pq.read_table(pa.PythonFile(file)).column("id").combine_chunks()
         if "model" in manifest["files"]:
-            model = DQModel.load(checked(path, manifest, "model"))
+            with checked(path, manifest, "model") as file:
+                model = DQModel.from_bytes(file.read(), file.name)
         if index.ntotal != manifest["n"] or index.d != manifest["d"]:
             raise IntegrityError(f"{path}: the manifest and the index disagree; build it again")
         return DQIndex(index, manifest, ids, model)

@@ -1,13 +1,21 @@
-"""k-means by FAISS, with the start and the corner cases that FAISS leaves to the caller."""
+"""k-means on FAISS's search: the same bytes at any thread count, and no corner case left open.
+
+`faiss.Clustering` gives other centroids at other thread counts, and refuses fewer points than
+centroids. Here FAISS finds the start (k-means++) and the nearest centroids, and the rest is the
+mean of each cluster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import faiss
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
+from dqindex.nearest import nearest_in_pieces
+from dqindex.threads import map_single_threaded
 from dqindex.vectors.convert import Float32
 
 STARTS = ("k-means++", "random")
@@ -28,7 +36,7 @@ def train_kmeans(
     init: str = "k-means++",
     seed: int = 0,
     spherical: bool = False,
-    progress: Callable[[int], None] | None = None,
+    parallel: bool = True,
 ) -> tuple[Float32, int]:
     """Centroids of `X` by Lloyd's algorithm.
 
@@ -39,15 +47,16 @@ def train_kmeans(
     k : int
         Number of centroids.
     n_iter, n_redo : int
-        Lloyd iterations a run, and runs, of which the best is kept.
+        Lloyd iterations a run (fewer if nothing moves any more), and runs, of which the best is
+        kept.
     init : {"k-means++", "random"}
         Start.
     seed : int
         Of every random choice.
     spherical : bool
         Assign by inner product, and keep the centroids on the unit sphere.
-    progress : callable, optional
-        Called with the number of iterations done.
+    parallel : bool
+        Spread the rows over the threads; False where the caller spreads whole runs.
 
     Returns
     -------
@@ -61,41 +70,52 @@ def train_kmeans(
         spare = k - len(points)
         return np.concatenate([points, np.repeat(points[:1], spare, axis=0)]), spare
     X = np.ascontiguousarray(X)
-    d = X.shape[1]
-    clustering = faiss.Clustering(d, k)
-    clustering.niter = n_iter
-    clustering.seed = seed
-    clustering.spherical = spherical
-    # The caller chose the sample; FAISS shall neither cut it nor complain about it.
-    clustering.min_points_per_centroid = 1
-    clustering.max_points_per_centroid = max(len(X), k)
-    index = faiss.IndexFlatIP(d) if spherical else faiss.IndexFlatL2(d)
-    best, best_objective = None, np.inf
-    for redo in range(n_redo):
-        clustering.seed = seed + redo
-        clustering.centroids.resize(0)
-        if init == "k-means++":
-            faiss.copy_array_to_vector(_start(X, k, seed + redo).ravel(), clustering.centroids)
-        index.reset()
-        clustering.train(X, index)
-        stats = clustering.iteration_stats
-        objective = stats.at(stats.size() - 1).obj * (-1.0 if spherical else 1.0)
-        if best is None or objective < best_objective:
-            best_objective = objective
-            best = faiss.vector_to_array(clustering.centroids).reshape(k, d)
-        if progress is not None:
-            progress(n_iter)
-    if best is None:  # n_redo is at least 1, checked by the estimators
-        raise ValueError("n_redo must be at least 1")
-    return best, 0
+    seeds = range(seed, seed + n_redo)
+    # Each start on one thread: FAISS's k-means++ is a thousand steps too small to share.
+    spread: Callable[..., Iterable[Float32]] = map_single_threaded if parallel else map
+    starts = spread(lambda one: _start(X, k, init, one), seeds)
+    runs = (_lloyd(X, start, n_iter, spherical, parallel) for start in list(starts))
+    return min(runs, key=lambda run: run[1])[0], 0
 
 
-def _start(X: Float32, k: int, seed: int) -> Float32:
-    rows = min(len(X), START_ROWS * k)
+def _lloyd(
+    X: Float32, centroids: Float32, n_iter: int, spherical: bool, parallel: bool
+) -> tuple[Float32, float]:
+    """Centroids and objective after at most `n_iter` rounds of assignment and update."""
+    n, k = len(X), len(centroids)
+    before: npt.NDArray[np.int64] | None = None
+    objective = np.inf
+    for _ in range(n_iter):
+        labels, distances = nearest_in_pieces(
+            X, centroids, inner_product=spherical, parallel=parallel
+        )
+        objective = float(distances.sum(dtype=np.float64))
+        if before is not None and np.array_equal(labels, before):
+            break
+        before = labels
+        members = scipy.sparse.csr_array(
+            (np.ones(n, dtype=np.float32), labels, np.arange(n + 1)), shape=(n, k)
+        )
+        sizes = np.bincount(labels, minlength=k)
+        sums: Float32 = members.T @ X
+        centroids = sums / np.maximum(sizes, 1).astype(np.float32)[:, None]
+        empty = np.flatnonzero(sizes == 0)
+        if empty.size:
+            # An empty cluster starts anew at the vector that is served worst.
+            centroids[empty] = X[np.argsort(-distances, kind="stable")[: empty.size]]
+        if spherical:
+            faiss.normalize_L2(centroids)
+    return centroids, objective
+
+
+def _start(X: Float32, k: int, init: str, seed: int) -> Float32:
+    rng = np.random.default_rng(seed)
+    rows = k if init == "random" else min(len(X), START_ROWS * k)
     part = X
     if rows < len(X):
-        chosen = np.random.default_rng(seed).choice(len(X), size=rows, replace=False, shuffle=False)
-        part = X[np.sort(chosen)]
+        part = X[np.sort(rng.choice(len(X), size=rows, replace=False, shuffle=False))]
+    if init == "random":
+        return np.array(part)
     start = faiss.Clustering(X.shape[1], k)
     start.niter = 0
     start.seed = seed
@@ -114,7 +134,7 @@ def _start(X: Float32, k: int, seed: int) -> Float32:
 def _few_distinct(X: Float32, k: int) -> Float32 | None:
     """The distinct rows of `X`, ascending, where there are at most k; else None."""
     for rows in (min(len(X), 4 * k), len(X)):
-        part: npt.NDArray[np.float32] = np.unique(X[:rows] + np.float32(0), axis=0)
+        part: Float32 = np.unique(X[:rows] + np.float32(0), axis=0)
         if len(part) > k:
             return None
         if rows == len(X):

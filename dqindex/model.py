@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -15,7 +14,15 @@ from dqindex.codebooks import Codes, ProductCodebooks, code_dtype
 from dqindex.errors import FileFormatError, InputError
 from dqindex.estimator import Estimator, Matrix, boolean, check_matrix, integer, integers, one_of
 from dqindex.kmeans import STARTS, train_kmeans
-from dqindex.store import Tensors, load_tensors, pack_tensors, tensors_sha256, versions
+from dqindex.nearest import nearest_in_pieces
+from dqindex.store import (
+    Tensors,
+    load_tensors,
+    pack_tensors,
+    tensors_sha256,
+    unpack_tensors,
+    versions,
+)
 from dqindex.transform import DQTransform
 from dqindex.vectors import open_vectors
 from dqindex.vectors.convert import Float32
@@ -172,7 +179,7 @@ class DQModel(Estimator):
                 init=self.init,
                 seed=self.seed + 1000 + level,
             )
-            sample = sample - centroids[_assign(sample, centroids)]
+            sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
             self.coarse_.append(centroids)
             if progress is not None:
                 progress(1)
@@ -227,7 +234,7 @@ class DQModel(Estimator):
     def _coarse_codes(self, array: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
         codes = np.empty((len(array), len(self.coarse_)), dtype=np.int64)
         for level, centroids in enumerate(self.coarse_):
-            codes[:, level] = _assign(array, centroids)
+            codes[:, level] = nearest_in_pieces(array, centroids)[0]
             array = array - centroids[codes[:, level]]
         return codes, array
 
@@ -339,7 +346,15 @@ class DQModel(Estimator):
         StorageError, FileFormatError, IntegrityError
             If the file is missing, not a model of a known format, or damaged.
         """
-        tensors, metadata = load_tensors(path)
+        return cls._unpack(*load_tensors(path), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> DQModel:
+        """Read a model from what `to_bytes` gave; messages call it `name`."""
+        return cls._unpack(*unpack_tensors(data, name), name)
+
+    @classmethod
+    def _unpack(cls, tensors: Tensors, metadata: dict[str, Any], path: str) -> DQModel:
         if metadata.get("format") != "dqindex-model":
             raise FileFormatError(f"{path}: not a dqindex model")
         if metadata.get("format_version") != FORMAT:
@@ -378,9 +393,3 @@ class DQModel(Estimator):
         self.transform_, self.codebooks_ = transform, codebooks
         self.n_features_in_ = transform.n_features_in_
         return self
-
-
-def _assign(array: Matrix, centroids: Float32) -> npt.NDArray[np.int64]:
-    """Nearest centroid of every row."""
-    rows = np.ascontiguousarray(array, dtype=np.float32)
-    return np.asarray(faiss.knn(rows, centroids, 1)[1][:, 0])

@@ -15,11 +15,12 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as dump_safetensors
 
 from dqindex._version import __version__
-from dqindex.errors import DQIndexError, FileFormatError, IntegrityError, StorageError
+from dqindex.errors import FileFormatError, IntegrityError, StorageError
 
 TEMPORARY = ".dqindex-tmp-"
 CHUNK = 4 * 2**20
@@ -137,12 +138,6 @@ def check_writable(path: Path | str) -> None:
     Path(name).unlink()
 
 
-def file_sha256(path: Path | str) -> str:
-    """Hex digest of a file's content, read in chunks."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def versions() -> dict[str, str]:
     """Versions of what makes the numbers."""
     import faiss
@@ -180,36 +175,44 @@ def pack_tensors(tensors: Tensors, metadata: dict[str, Any]) -> bytes:
 
 
 def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `save_tensors` wrote.
+    """Read what `save_tensors` wrote; see `unpack_tensors`.
 
     Raises
     ------
     StorageError
         If the file is missing or unreadable.
+    """
+    path = Path(path)
+    try:
+        return unpack_tensors(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise StorageError(f"{path}: no such file; give a model made by 'dqindex fit'") from None
+    except OSError as error:
+        raise storage_error(path, "be read", error) from None
+
+
+def unpack_tensors(data: bytes, name: str) -> tuple[Tensors, dict[str, Any]]:
+    """Tensors and metadata from the bytes of a file called `name` in messages.
+
+    Raises
+    ------
     FileFormatError
         If it is not a safetensors file of this package.
     IntegrityError
         If the tensors do not match their checksum.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise StorageError(f"{path}: no such file; give a model made by 'dqindex fit'")
     try:
-        with safe_open(path, framework="numpy") as file:
-            record = json.loads((file.metadata() or {}).get("dqindex", "null"))
-            if not isinstance(record, dict):
-                raise FileFormatError(f"{path}: a safetensors file, but not one of dqindex")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise storage_error(path, "be read", error) from None
-    except DQIndexError:
-        raise
+        tensors = load_safetensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        record = json.loads(header.get("__metadata__", {}).get("dqindex", "null"))
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise FileFormatError(
-            f"{path}: not a readable safetensors file ({error}); damaged, make it again"
+            f"{name}: not a readable safetensors file ({error}); damaged, make it again"
         ) from None
+    if not isinstance(record, dict):
+        raise FileFormatError(f"{name}: a safetensors file, but not one of dqindex")
     if tensors_sha256(tensors) != record.get("sha256"):
         raise IntegrityError(
-            f"{path}: its tensors do not match their checksum; the file is damaged, make it again"
+            f"{name}: its tensors do not match their checksum; the file is damaged, make it again"
         )
     return tensors, record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from dqindex.balance import OBJECTIVES, Float64, deal
 from dqindex.errors import DQWarning, InputError
 from dqindex.estimator import Estimator, Matrix, boolean, check_matrix, integer, one_of
 from dqindex.moments import Moments
+from dqindex.nearest import pieces
 from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.vectors.source import VectorSource
 
@@ -37,6 +39,23 @@ def principal_axes(matrix: Float64) -> tuple[Float64, Float64]:
     leading = np.argmax(magnitude >= magnitude.max(axis=1, keepdims=True) * (1 - 1e-9), axis=1)
     signs = np.where(axes[np.arange(len(axes)), leading] < 0, -1.0, 1.0)
     return np.clip(values[::-1], 0.0, None), axes * signs[:, None]
+
+
+def _in_pieces(array: Matrix, width: int, function: Callable[[Matrix], Matrix]) -> Matrix:
+    """`function` of the rows in fixed pieces, so that rounding does not depend on the threads."""
+    out = np.empty((len(array), width), dtype=array.dtype)
+
+    def piece(part: slice) -> None:
+        out[part] = function(array[part])
+
+    cut = list(pieces(len(array), array.shape[1]))
+    if len(cut) == 1:
+        with single_blas_thread():
+            piece(cut[0])
+    else:
+        for _ in map_single_threaded(piece, cut):
+            pass
+    return out
 
 
 class DQTransform(Estimator):
@@ -206,11 +225,9 @@ class DQTransform(Estimator):
         """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
         self._check_fitted()
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
-        return self._project(array)
-
-    def _project(self, array: Matrix) -> Matrix:
-        dtype = array.dtype
-        return (array - self.mean_.astype(dtype)) @ self.components_.T.astype(dtype)
+        mean = self.mean_.astype(array.dtype)
+        axes = np.ascontiguousarray(self.components_.T, dtype=array.dtype)
+        return _in_pieces(array, axes.shape[1], lambda rows: (rows - mean) @ axes)
 
     def fit_transform(self, X: Any, y: Any = None) -> Matrix:
         """Fit to `X`, then project it."""
@@ -220,8 +237,9 @@ class DQTransform(Estimator):
         """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""
         self._check_fitted()
         array = check_matrix(Y, "DQTransform", width=len(self.components_))
-        dtype = array.dtype
-        return array @ self.components_.astype(dtype) + self.mean_.astype(dtype)
+        mean = self.mean_.astype(array.dtype)
+        axes = self.components_.astype(array.dtype)
+        return _in_pieces(array, axes.shape[1], lambda rows: rows @ axes + mean)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Names of the output columns: subspace, then axis within it."""

@@ -90,9 +90,7 @@ def test_cosine_is_stock_faiss(tmp_path, data):
     for spec in ("DQ8,IVF16,PQ8", "DQ8,PQ8,RFlat"):
         build_index(scaled, spec, metric="cosine").save(tmp_path / "i")
         opened = open_index(tmp_path / "i")
-        stock = faiss.read_index(
-            str(tmp_path / "i" / opened.manifest["files"]["index"]["name"])
-        )
+        stock = faiss.read_index(str(tmp_path / "i" / opened.manifest["files"]["index"]["name"]))
         distances, positions = stock.search(queries * 7, 5)  # lengths of queries do not matter
         result = opened.search(queries, 5)
         np.testing.assert_array_equal(result.positions, positions)
@@ -106,9 +104,10 @@ def test_stock_faiss_gives_the_same_answers(tmp_path, data):
     build_index(tmp_path / "base.npy", "DQ8,IVF16,PQ8").save(tmp_path / "i")
     opened = open_index(tmp_path / "i")
     result = opened.search(tmp_path / "q.npy", 7)
+    file = tmp_path / "i" / opened.manifest["files"]["index"]["name"]
     script = f"""
         import faiss, numpy as np
-        index = faiss.read_index({str(tmp_path / "i" / opened.manifest["files"]["index"]["name"])!r})
+        index = faiss.read_index({str(file)!r})
         D, I = index.search(np.load({str(tmp_path / "q.npy")!r}), 7)
         np.savez({str(tmp_path / "out.npz")!r}, D=D, I=I)
     """
@@ -190,7 +189,9 @@ def test_blocks_change_nothing(tmp_path, data):
     base, _ = data
     build_index(base, "DQ8,IVF16,PQ8").save(tmp_path / "whole")
     build_index(base, "DQ8,IVF16,PQ8", block_rows=333).save(tmp_path / "blocks")
-    names = [sorted(file.name for file in (tmp_path / one).iterdir()) for one in ("whole", "blocks")]
+    names = [
+        sorted(file.name for file in (tmp_path / one).iterdir()) for one in ("whole", "blocks")
+    ]
     assert names[0] == names[1]  # the names carry hashes of the content
 
 
@@ -203,7 +204,9 @@ def test_ids_come_back(tmp_path, data, ids):
     assert result.ids.dtype == (np.int64 if ids.dtype.kind == "i" else object)
 
 
-@pytest.mark.parametrize(("ids", "nothing"), [(None, -1), (list(range(300)), -1), (list(map(str, range(300))), None)])
+@pytest.mark.parametrize(
+    ("ids", "nothing"), [(None, -1), (list(range(300)), -1), (list(map(str, range(300))), None)]
+)
 def test_fewer_than_k_found(ids, nothing):
     x = clustered(300, 8)
     index = build_index(open_vectors(x, ids=ids), "IVF20,Flat")
@@ -242,7 +245,7 @@ def test_bad_input(data):
         build_index(base[:500], "IVF1024,Flat")
     broken = base.copy()
     broken[4321] = np.nan
-    with pytest.raises(NonFiniteError, match="1 of 4900 rows .* first row 4321"):
+    with pytest.raises(NonFiniteError, match=r"1 of 4900 rows .* first row 4321"):
         build_index(broken, "DQ8,PQ8")
     with pytest.raises(InputError, match="balance is 'x'"):
         build_index(base, "DQ8,PQ8", balance="x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import faiss
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_any_split_gives_the_same(n, cuts, shift, seed):
     x = np.random.default_rng(seed).normal(size=(n, 4)) + shift
     whole = Moments(4).update(x)
     edges = sorted({0, n, *(cut for cut in cuts if cut < n)})
-    parts = [Moments(4).update(x[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [Moments(4).update(x[a:b]) for a, b in itertools.pairwise(edges)]
     merged = Moments(4)
     for part in parts:
         merged.merge(part)

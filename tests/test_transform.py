@@ -70,7 +70,9 @@ def test_the_axes_are_the_principal_axes(vectors):
     )
     overlap = np.abs(transform.components_ @ pca.components_.T)
     np.testing.assert_allclose(overlap.max(axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(transform.transform(vectors).var(axis=0), transform.variances_, rtol=1e-3)
+    np.testing.assert_allclose(
+        transform.transform(vectors).var(axis=0), transform.variances_, rtol=1e-3
+    )
     sums = transform.subspace_variances_
     np.testing.assert_allclose(sums, transform.variances_.reshape(3, -1).sum(axis=1))
     assert sums.max() / sums.mean() - 1 == pytest.approx(transform.imbalance_)
@@ -95,9 +97,7 @@ def test_dropped_axes_are_the_smallest(vectors):
     whole = DQTransform(4).fit(vectors)
     part = DQTransform(4, n_components=8).fit(vectors)
     assert part.dropped_ == 16
-    np.testing.assert_allclose(
-        np.sort(part.variances_), np.sort(whole.variances_)[-8:], rtol=1e-9
-    )
+    np.testing.assert_allclose(np.sort(part.variances_), np.sort(whole.variances_)[-8:], rtol=1e-9)
     np.testing.assert_allclose(gram(part), np.eye(8), atol=1e-6)
     padded = DQTransform(4, n_components=32).fit(vectors)
     assert padded.components_.shape == (32, 24)

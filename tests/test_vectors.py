@@ -235,7 +235,9 @@ def test_strided_input():
     assert block.flags.c_contiguous
 
 
-@pytest.mark.parametrize("name", ["npy f4", "fvecs", "fbin", "parquet fixed", "hdf5", "safetensors"])
+@pytest.mark.parametrize(
+    "name", ["npy f4", "fvecs", "fbin", "parquet fixed", "hdf5", "safetensors"]
+)
 @pytest.mark.parametrize("part", [0.999, 0.5, 0.02])
 def test_truncated_file(tmp_path, name, part):
     path = FORMATS[name][0](tmp_path, matrix())

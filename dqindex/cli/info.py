@@ -35,7 +35,8 @@ def _index(path: str) -> dict[str, Any]:
 
     def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         for role in manifest["files"]:
-            check(folder, manifest, role)
+            with check(folder, manifest, role):
+                pass
         return manifest
 
     return read_version(path, load)

@@ -19,7 +19,7 @@ seed = click.option(
 )  # fmt: skip
 block_rows = click.option(
     "--block-rows", type=click.IntRange(min=1),
-    help="Vectors read at a time.  [default: 32 MiB of them]",
+    help="Vectors read at a time.  [default: 64 MiB of them]",
 )  # fmt: skip
 vector_column = click.option(
     "--vector-column", metavar="NAME",

@@ -15,7 +15,7 @@ from dqindex.errors import InputError, NonFiniteError
 from dqindex.vectors.convert import Float32, check_dtype, non_finite_rows, to_float32
 from dqindex.vectors.ids import check_ids
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 64 * 2**20
 
 
 class VectorSource(ABC):
@@ -75,7 +75,7 @@ class VectorSource(ABC):
         return self
 
     def default_block_rows(self) -> int:
-        """Rows that make a block of about 32 MiB of float32."""
+        """Rows that make a block of about 64 MiB of float32."""
         return max(1, BLOCK_BYTES // (4 * self.d))
 
     def blocks(self, rows: int | None = None) -> Iterator[Float32]:
@@ -117,7 +117,7 @@ class VectorSource(ABC):
         if k < 1:
             raise InputError(f"sample size is {k}; give a number of at least 1")
         if k >= self.n:
-            return self.rows(np.arange(self.n))
+            return self.read()
         chosen = np.random.default_rng(seed).choice(self.n, size=k, replace=False, shuffle=False)
         return self.rows(np.sort(chosen))
 
@@ -148,7 +148,12 @@ class VectorSource(ABC):
 
     def read(self) -> Float32:
         """All vectors at once, shape (n, d)."""
-        return self.rows(np.arange(self.n))
+        out = np.empty((self.n, self.d), dtype=np.float32)
+        start = 0
+        for block in self.blocks():
+            out[start : start + len(block)] = block
+            start += len(block)
+        return out
 
     def _gather(
         self, wanted: npt.NDArray[np.int64], places: npt.NDArray[np.int64], out: Float32

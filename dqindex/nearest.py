@@ -1,0 +1,77 @@
+"""The nearest centroid of every row, along the fast one of FAISS's two paths.
+
+`faiss.knn` with k = 1 is up to twelve times faster when it is handed at least about 2**17 values
+(rows times width); below, its result handler scans the distances one by one. Measured on one
+thread with 256 centroids of width 4: 0.71 µs a row below, 0.06 µs above. So rows are handed over
+in pieces of at least that size, and a smaller piece is filled up where that pays.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from dqindex.threads import map_single_threaded
+from dqindex.vectors.convert import Float32
+
+FAST_VALUES = 2**17
+# Gain of the fast path: in proportion to the number of centroids, up to this.
+LARGEST_GAIN = 12.0
+CENTROIDS_A_GAIN = 20.0
+LEAST_ROWS, MOST_ROWS = 8192, 65536
+
+
+def pieces(n: int, width: int) -> Iterator[slice]:
+    """Cut n rows into equal pieces that take the fast path for centroids of `width`.
+
+    The cut depends on nothing else, so that results are the same at any number of threads.
+    """
+    rows = min(max(FAST_VALUES // width, LEAST_ROWS), MOST_ROWS)
+    count = max(n // rows, min(2, -(-n // rows)))
+    edges = [n * piece // count for piece in range(count + 1)] if n else []
+    return (slice(start, stop) for start, stop in itertools.pairwise(edges))
+
+
+def nearest(
+    rows: npt.NDArray[np.floating], centroids: Float32, *, inner_product: bool = False
+) -> tuple[npt.NDArray[np.int64], Float32]:
+    """Position of the nearest centroid of every row, and its squared distance; on this thread.
+
+    With `inner_product`, the centroid of the largest product, and minus that product.
+    """
+    n, d = rows.shape
+    k = len(centroids)
+    least = -(-FAST_VALUES // d)
+    if n < least and n * min(LARGEST_GAIN, k / CENTROIDS_A_GAIN) > least:
+        filled = np.zeros((least, d), dtype=np.float32)
+        filled[:n] = rows
+    else:
+        filled = np.ascontiguousarray(rows, dtype=np.float32)
+    metric = faiss.METRIC_INNER_PRODUCT if inner_product else faiss.METRIC_L2
+    distances, labels = faiss.knn(filled, centroids, 1, metric=metric)
+    found = distances[:n, 0]
+    return labels[:n, 0], -found if inner_product else found
+
+
+def nearest_in_pieces(
+    X: npt.NDArray[np.floating],
+    centroids: Float32,
+    *,
+    inner_product: bool = False,
+    parallel: bool = True,
+) -> tuple[npt.NDArray[np.int64], Float32]:
+    """`nearest` for many rows; on all threads, or on this one if not `parallel`."""
+    labels = np.empty(len(X), dtype=np.int64)
+    distances = np.empty(len(X), dtype=np.float32)
+
+    def piece(part: slice) -> None:
+        labels[part], distances[part] = nearest(X[part], centroids, inner_product=inner_product)
+
+    run: Callable[..., Iterable[None]] = map_single_threaded if parallel else map
+    for _ in run(piece, pieces(len(X), X.shape[1])):
+        pass
+    return labels, distances
