@@ -23,7 +23,7 @@ from dqindex.cli.terminal import progress, say
     "--metric", type=click.Choice(["l2", "ip", "cosine"]), default="l2", show_default=True,
     help="What near means.",
 )  # fmt: skip
-@options.balance
+@options.balance("log-variance")
 @click.option(
     "--covariance", type=click.Choice(["raw", "residual"]),
     help="What DQ learns its axes from.  [default: residual where the index encodes residuals]",

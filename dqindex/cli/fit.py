@@ -37,7 +37,7 @@ def sizes(ctx: click.Context, param: click.Parameter, value: str) -> int | list[
     "--components", "n_components", type=click.IntRange(min=1),
     help="Axes to keep, the largest first.  [default: all]",
 )  # fmt: skip
-@options.balance
+@options.balance("variance")
 @options.compose(
     options.vector_column, options.threads, options.seed, options.quiet, options.as_json
 )

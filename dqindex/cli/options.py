@@ -35,12 +35,16 @@ ids = click.option(
 )  # fmt: skip
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-balance = click.option(
-    "--balance", type=click.Choice(["variance", "log-variance"]), default="variance",
-    show_default=True,
-    help="What subspaces have equal: sums of variances (arXiv 2508.11194) or of their logarithms "
-    "(Ge et al., OPQ).",
-)  # fmt: skip
+
+
+def balance(default: str) -> Callable[[Command], Command]:
+    """``--balance`` with the default of the library call behind the command."""
+    return click.option(
+        "--balance", type=click.Choice(["variance", "log-variance"]), default=default,
+        show_default=True,
+        help="What subspaces have equal: sums of variances (arXiv 2508.11194) or of their "
+        "logarithms (Ge et al., OPQ).",
+    )  # fmt: skip
 
 
 def compose(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
