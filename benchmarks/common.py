@@ -27,6 +27,10 @@ PACKAGED = {
 
 def load(name: str) -> tuple[str, np.ndarray]:
     """Vectors by the name of a packaged set, or from a file: (short name, (n, d) float32)."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        return name, load_digits().data.astype(np.float32)
     if name not in PACKAGED:
         path = Path(name)
         return path.parent.name if path.stem == "embeddings" else path.stem, open_vectors(

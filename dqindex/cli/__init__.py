@@ -18,6 +18,7 @@ COMMANDS = {
     "build": "Build an index that stock FAISS reads.",
     "search": "Find the nearest neighbours of queries.",
     "info": "Describe a model or an index.",
+    "validate": "Check, on your vectors, that DQ-VAE is PQ.",
     "fit": "Learn a model: rotation and codebooks.",
     "encode": "Turn vectors into codes.",
     "decode": "Turn codes back into vectors.",

@@ -1,0 +1,144 @@
+"""Fill the tables of README.md and docs/ from benchmarks/results; --check says if one is stale.
+
+    python benchmarks/readme.py [--check]
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a function here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def result(name: str) -> dict[str, Any]:
+    """One result file."""
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+def markdown(columns: list[str], rows: list[list[Any]]) -> str:
+    """A table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def made_by(record: dict[str, Any]) -> str:
+    """The line below a table."""
+    machine, versions = record["machine"], record["versions"]
+    return (
+        f"\n`{record['command']}` on {machine['cores']} cores ({machine['cpu']}), "
+        f"faiss {versions['faiss']}, numpy {versions['numpy']}.\n"
+    )
+
+
+def dq_vs_opq() -> str:
+    """Recall and training time of PQ, DQ and OPQ."""
+    record = result("dq_vs_opq")
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in record["rows"]:
+        key = (row["data"], row["kind"], row["bytes"])
+        groups.setdefault(key, {})[row["method"]] = row
+    rows = []
+    for (data, kind, size), methods in groups.items():
+        suffix = " residual" if kind == "ivf" else ""
+        names = ["PQ", f"DQ{suffix}", f"DQ log{suffix}", "OPQ"]
+        recalls = [methods[name]["recall_10_at_10"] for name in names]
+        best = max(recalls)
+        ours, opq = methods[names[2]], methods["OPQ"]
+        rows.append(
+            [
+                data, f"IVF{opq['lists']}" if kind == "ivf" else "flat", size,
+                *(f"**{one:.3f}**" if one == best else f"{one:.3f}" for one in recalls),
+                f"{ours['seconds_total']:.2f}", f"{opq['seconds_total']:.1f}",
+                f"{opq['seconds_total'] / ours['seconds_total']:.0f}×",
+                f"{opq['seconds']['rotation'] / ours['seconds']['rotation']:.0f}×",
+            ]
+        )  # fmt: skip
+    columns = [
+        "data", "index", "bytes", "PQ", "DQ variance", "DQ log-variance", "OPQ",
+        "DQ, s", "OPQ, s", "all training", "rotation alone",
+    ]  # fmt: skip
+    return markdown(columns, rows) + made_by(record)
+
+
+def memory() -> str:
+    """Peak memory of a build."""
+    record = result("memory")
+    rows = [
+        [
+            f"{row['rows']:,} × {row['dim']}", row["spec"], f"{row['index_mib']} MiB",
+            f"{row['peak_mib']} MiB", f"{row['seconds']} s",
+        ]
+        for row in record["rows"]
+    ]  # fmt: skip
+    return markdown(["vectors", "spec", "index", "peak memory", "time"], rows) + made_by(record)
+
+
+def claim_identity() -> str:
+    """The identity, the gradients and β, and the controls."""
+    record = result("claim")
+    names = {
+        "identity_float64": "largest |L_R − L_C| / L_R, float64",
+        "identity_float32": "the same, float32",
+        "gradients": "largest |∇L_R − ∇L_C|, relative",
+        "beta_sgd": "β from 0 to 10, SGD: largest difference of codewords",
+        "beta_adam": "β from 0 to 10, Adam: the same (nothing is claimed)",
+        "dropped": "half the axes dropped: |L_R − L_C − dropped| / L_R",
+        "control_dropped": "control, half the axes dropped: |L_R − L_C| / L_R",
+        "control_whitened": "control, axes whitened",
+        "control_skewed": "control, W not orthonormal",
+    }
+    rows = [[text, *(f"{row[key]:.1e}" for row in record["rows"])] for key, text in names.items()]
+    heads = [f"{row['data']} ({row['n']:,} × {row['d']})" for row in record["rows"]]
+    return markdown(["figure", *heads], rows) + made_by(record)
+
+
+def claim_training() -> str:
+    """PQ against DQ-VAE."""
+    record = result("claim")
+    rows = []
+    for row in record["rows"]:
+        for run in row["runs"]:
+            rows.append(
+                [row["data"], run["method"], run["distortion"], run["held out"], run["seconds"],
+                 run["same codes"], run["fixed point"], run["dead"]]
+            )  # fmt: skip
+    columns = [
+        "data", "method", "distortion", "held out", "seconds", "same codes", "fixed point", "dead",
+    ]  # fmt: skip
+    outcome = "\n".join(f"- {row['data']}: {row['statement']}" for row in record["rows"])
+    return f"{markdown(columns, rows)}\n{outcome}\n{made_by(record)}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "dq_vs_opq": dq_vs_opq,
+    "memory": memory,
+    "claim-identity": claim_identity,
+    "claim-training": claim_training,
+}
+
+
+def main() -> None:
+    """Fill, or check."""
+    stale = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = page.read_text()
+        filled = MARKED.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+        if filled != text:
+            stale.append(page.name)
+            if "--check" not in sys.argv:
+                page.write_text(filled)
+    if stale and "--check" in sys.argv:
+        sys.exit(f"stale tables in {', '.join(stale)}: run python benchmarks/readme.py")
+
+
+if __name__ == "__main__":
+    main()
