@@ -33,9 +33,9 @@ def load(name: str) -> tuple[str, np.ndarray]:
         return name, load_digits().data.astype(np.float32)
     if name not in PACKAGED:
         path = Path(name)
-        return path.parent.name if path.stem == "embeddings" else path.stem, open_vectors(
-            name
-        ).read()
+        # Files that are all called alike go by their folder.
+        generic = path.stem in ("embeddings", "item_embeddings")
+        return path.parent.name if generic else path.stem, open_vectors(name).read()
     package, pattern = PACKAGED[name]
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:

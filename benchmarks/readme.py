@@ -104,13 +104,12 @@ def claim_identity() -> str:
 def claim_training() -> str:
     """PQ against DQ-VAE."""
     record = result("claim")
-    rows = []
-    for row in record["rows"]:
-        for run in row["runs"]:
-            rows.append(
-                [row["data"], run["method"], run["distortion"], run["held out"], run["seconds"],
-                 run["same codes"], run["fixed point"], run["dead"]]
-            )  # fmt: skip
+    rows = [
+        [row["data"], run["method"], run["distortion"], run["held out"], run["seconds"],
+         run["same codes"], run["fixed point"], run["dead"]]
+        for row in record["rows"]
+        for run in row["runs"]
+    ]  # fmt: skip
     columns = [
         "data", "method", "distortion", "held out", "seconds", "same codes", "fixed point", "dead",
     ]  # fmt: skip

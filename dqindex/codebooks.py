@@ -133,7 +133,12 @@ class ProductCodebooks(Estimator):
         return self.max_points_per_codeword * max(self.sizes())
 
     def fit(
-        self, Y: Any, y: Any = None, *, progress: Callable[[int], None] | None = None
+        self,
+        Y: Any,
+        y: Any = None,
+        *,
+        start: list[Float32] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> ProductCodebooks:
         """Train on `Y`, shape (n, L * dsub), and return self; one subspace a thread.
 
@@ -141,6 +146,8 @@ class ProductCodebooks(Estimator):
         ----------
         Y : (n, d_out) array-like
             Projected vectors.
+        start : list of L arrays (K_l, dsub), optional
+            Codebooks to start k-means from, so that codewords keep their labels.
         progress : callable, optional
             Called with 1 after each subspace.
 
@@ -167,7 +174,10 @@ class ProductCodebooks(Estimator):
             array = array[np.sort(rng.choice(n, self.training_rows(), replace=False))]
         trained = map_single_threaded(
             lambda level: self._train_one(
-                _part(array, level, width // self.n_subspaces), level, sizes[level]
+                _part(array, level, width // self.n_subspaces),
+                level,
+                sizes[level],
+                None if start is None else start[level],
             ),
             range(self.n_subspaces),
         )
@@ -192,7 +202,9 @@ class ProductCodebooks(Estimator):
             log.info("%d codewords are unused", int(self.unused_codewords_.sum()))
         return self
 
-    def _train_one(self, part: Float32, level: int, k: int) -> tuple[Float32, int, int]:
+    def _train_one(
+        self, part: Float32, level: int, k: int, start: Float32 | None
+    ) -> tuple[Float32, int, int]:
         codebook, spare = train_kmeans(
             part,
             k,
@@ -201,6 +213,7 @@ class ProductCodebooks(Estimator):
             init=self.init,
             seed=self.seed + level,
             parallel=False,
+            start=start,
         )
         used = np.unique(nearest(part, codebook)[0])
         return codebook, k - len(used), spare

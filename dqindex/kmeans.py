@@ -37,6 +37,7 @@ def train_kmeans(
     seed: int = 0,
     spherical: bool = False,
     parallel: bool = True,
+    start: Float32 | None = None,
 ) -> tuple[Float32, int]:
     """Centroids of `X` by Lloyd's algorithm.
 
@@ -57,6 +58,8 @@ def train_kmeans(
         Assign by inner product, and keep the centroids on the unit sphere.
     parallel : bool
         Spread the rows over the threads; False where the caller spreads whole runs.
+    start : (k, d) float32, optional
+        Centroids to start from, instead of `init`; one run then.
 
     Returns
     -------
@@ -65,11 +68,13 @@ def train_kmeans(
     spare : int
         Number of those copies.
     """
-    points = _few_distinct(X, k)
+    points = _few_distinct(X, k) if start is None else None
     if points is not None:
         spare = k - len(points)
         return np.concatenate([points, np.repeat(points[:1], spare, axis=0)]), spare
     X = np.ascontiguousarray(X)
+    if start is not None:
+        return _lloyd(X, start, n_iter, spherical, parallel)[0], 0
     seeds = range(seed, seed + n_redo)
     # Each start on one thread: FAISS's k-means++ is a thousand steps too small to share.
     spread: Callable[..., Iterable[Float32]] = map_single_threaded if parallel else map
