@@ -145,9 +145,13 @@ class DQModel(Estimator):
             max_points_per_codeword=self.max_points_per_codeword,
         )
 
+    def codebook_sizes(self) -> list[int]:
+        """Codewords of each subspace, as asked for."""
+        return self._new_codebooks().sizes()
+
     def training_rows(self, d: int) -> int:
         """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
-        largest = max([*self._new_codebooks().sizes(), *self.coarse])
+        largest = max([*self.codebook_sizes(), *self.coarse])
         return max(self.max_points_per_codeword * largest, 100 * d)
 
     def fit(
@@ -224,12 +228,30 @@ class DQModel(Estimator):
 
     def encode(self, X: Any) -> Codes:
         """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
+        return self._encode(X)[0]
+
+    def encode_with_distortion(self, X: Any) -> tuple[Codes, Float64]:
+        """Tokens as `encode` gives them, and the distortion ‖ẑ - z‖² of every row: (n,) float64."""
+        codes, residual, projected = self._encode(X)
+        codewords = self.codebooks_.decode(codes[:, len(self.coarse_) :])
+        error = (projected - codewords).astype(np.float64)
+        distortion = np.einsum("ij,ij->i", error, error)
+        if self.transform_.dropped_:
+            kept = self.transform_.inverse_transform(projected)
+            lost = (residual - kept).astype(np.float64)
+            distortion += np.einsum("ij,ij->i", lost, lost)
+        return codes, distortion
+
+    def _encode(self, X: Any) -> tuple[Codes, Matrix, Matrix]:
+        """Tokens, what the coarse levels leave over, and its projection."""
         self._check_fitted()
         array = check_matrix(X, "DQModel", width=self.n_features_in_)
         coarse, residual = self._coarse_codes(array)
-        fine = self.codebooks_.encode(self.transform_.transform(residual))
+        projected = self.transform_.transform(residual)
+        fine = self.codebooks_.encode(projected)
         dtype = code_dtype(max(self.code_sizes()))
-        return np.concatenate([coarse.astype(dtype), fine.astype(dtype)], axis=1)
+        codes = np.concatenate([coarse.astype(dtype), fine.astype(dtype)], axis=1)
+        return codes, residual, projected
 
     def _coarse_codes(self, array: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
         codes = np.empty((len(array), len(self.coarse_)), dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Semantic IDs: extraction, uniqueness, quality, stability, export."""

@@ -1,0 +1,206 @@
+"""How good a map is, before a week of training is spent on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex.errors import InputError
+from dqindex.evaluation import exact_neighbors, recall_at
+from dqindex.sids.map import SemanticIds
+from dqindex.sids.tuples import Int64, Tokens, TupleSet
+from dqindex.vectors import VectorSource, open_vectors
+from dqindex.vectors.convert import Float32
+
+# Items that pairwise information between levels is estimated on, and queries and items that
+# neighbourhoods are.
+INFORMATION_ROWS = 100_000
+QUERIES = 500
+NEIGHBOR_ROWS = 50_000
+NEIGHBORS = 10
+
+
+def evaluate(sids: SemanticIds, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
+    """Figures of a map; with `vectors`, also what it keeps of their geometry.
+
+    Parameters
+    ----------
+    sids : SemanticIds
+        Any map, foreign ones too.
+    vectors : array (n, d), path, or VectorSource, optional
+        The items' vectors in the map's order.
+    seed : int
+        Of the samples that are drawn from large maps.
+
+    Returns
+    -------
+    dict
+        ``after`` (published tokens) and, where collisions were resolved, ``before`` (base tokens),
+        each with
+
+        - ``unique_share``: distinct IDs over items; ``collision_rate``: 1 minus that;
+          ``singleton_share``: items alone at their ID; ``largest_group``;
+        - ``gini``: of the sizes of the groups of items that share an ID, 0 if all are equal;
+          ``entropy_ratio``: entropy of the IDs over log n, 1 if all are unique;
+        - ``levels``: for each level its size, coverage (share of codes in use), dead codes, and
+          perplexity (2 to the entropy);
+        - ``mutual_information``: normalised, between every two levels, less what independent
+          levels would show at this sample size (Miller, 1955): mean, largest, and which two;
+        - with vectors: ``distortion`` and ``r_squared`` (where the map's model is attached, or the
+          map knows its distortion), ``neighbors_decoded`` (overlap of exact 10-NN with 10-NN of
+          the decoded vectors), ``neighbors_tokens`` (with ranking by shared tokens, ties shared
+          out evenly).
+
+    Raises
+    ------
+    InputError
+        If the vectors are not as many as the items.
+    """
+    source = None
+    if vectors is not None:
+        source = open_vectors(vectors)
+        if source.n != len(sids):
+            raise InputError(
+                f"{source.name}: {source.n:,} vectors for a map of {len(sids):,} items; give the "
+                "vectors of the same items in the same order"
+            )
+    geometry = None if source is None else _Geometry(source, seed)
+    result = {"n": len(sids), "after": _figures(sids, sids.codes, sids.sizes, geometry, seed)}
+    changed = sids.codes.shape != sids.base_codes.shape or not np.array_equal(
+        sids.codes, sids.base_codes
+    )
+    if changed:
+        sizes = sids.sizes[: sids.base_codes.shape[1]]
+        result["before"] = _figures(sids, sids.base_codes, sizes, geometry, seed)
+    return result
+
+
+def _figures(
+    sids: SemanticIds,
+    codes: Tokens,
+    sizes: list[int],
+    geometry: _Geometry | None,
+    seed: int,
+) -> dict[str, Any]:
+    n = len(codes)
+    counts = TupleSet(codes, sizes).counts
+    figures: dict[str, Any] = {
+        "unique_share": len(counts) / n,
+        "collision_rate": 1 - len(counts) / n,
+        "singleton_share": float((counts == 1).sum()) / n,
+        "largest_group": int(counts.max()),
+        "gini": _gini(counts),
+        "entropy_ratio": _entropy(counts) / np.log(n) if n > 1 else 1.0,
+        "levels": [_level(codes[:, level], size) for level, size in enumerate(sizes)],
+        "mutual_information": _mutual_information(codes, sizes, seed),
+    }
+    if geometry is not None:
+        figures.update(geometry.figures(sids, codes))
+    elif codes is sids.codes and np.isfinite(sids.distortion).all():
+        figures["distortion"] = float(sids.distortion.mean(dtype=np.float64))
+    return figures
+
+
+def _gini(counts: Int64) -> float:
+    ordered = np.sort(counts).astype(np.float64)
+    m = len(ordered)
+    ranks = np.arange(1, m + 1)
+    return float((2 * ranks - m - 1) @ ordered / (m * ordered.sum()))
+
+
+def _entropy(counts: npt.NDArray[Any]) -> float:
+    """In nats."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())
+
+
+def _level(column: npt.NDArray[np.int32], size: int) -> dict[str, Any]:
+    counts = np.bincount(column, minlength=size)
+    used = int((counts > 0).sum())
+    return {
+        "size": size,
+        "coverage": used / size,
+        "dead": size - used,
+        "perplexity": float(np.exp(_entropy(counts))),
+    }
+
+
+def _mutual_information(codes: Tokens, sizes: list[int], seed: int) -> dict[str, Any] | None:
+    if codes.shape[1] < 2:
+        return None
+    if len(codes) > INFORMATION_ROWS:
+        chosen = np.random.default_rng(seed).choice(len(codes), INFORMATION_ROWS, replace=False)
+        codes = codes[chosen]
+    columns = [np.unique(codes[:, level], return_inverse=True)[1] for level in range(len(sizes))]
+    used = [int(column.max()) + 1 for column in columns]
+    entropies = [_entropy(np.bincount(column)) for column in columns]
+    values = {}
+    for a in range(len(columns)):
+        for b in range(a + 1, len(columns)):
+            joint = np.unique(columns[a] * used[b] + columns[b], return_counts=True)[1]
+            shared = entropies[a] + entropies[b] - _entropy(joint)
+            # What independent levels show by chance; most where cells outnumber items.
+            chance = min(
+                (used[a] - 1) * (used[b] - 1) / (2 * len(codes)),
+                shared,
+            )
+            scale = np.sqrt(entropies[a] * entropies[b])
+            values[a, b] = float(max(shared - chance, 0.0) / scale) if scale > 0 else 0.0
+    largest = max(values, key=lambda pair: values[pair])
+    return {
+        "mean": float(np.mean(list(values.values()))),
+        "largest": values[largest],
+        "between": list(largest),
+    }
+
+
+class _Geometry:
+    """Exact neighbours of a sample of items, found once for both sets of tokens."""
+
+    def __init__(self, source: VectorSource, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        n = source.n
+        rows = np.arange(n) if n <= NEIGHBOR_ROWS else np.sort(rng.choice(n, NEIGHBOR_ROWS, False))
+        self.rows: Int64 = rows
+        self.vectors: Float32 = source.rows(rows)
+        self.energy = float(self.vectors.var(axis=0, dtype=np.float64).sum())
+        asked = rng.choice(len(rows), min(QUERIES, len(rows)), replace=False)
+        self.asked: Int64 = np.sort(asked)
+        self.k = min(NEIGHBORS, len(rows) - 1)
+        self.true = self._neighbors(self.vectors)
+
+    def _neighbors(self, vectors: Float32) -> Int64:
+        """Neighbours of the sampled items within `vectors`, without themselves."""
+        found, _ = exact_neighbors(vectors, vectors[self.asked], self.k + 1)
+        order = np.argsort(found == self.asked[:, None], axis=1, kind="stable")
+        return np.asarray(np.take_along_axis(found, order, axis=1)[:, : self.k])
+
+    def figures(self, sids: SemanticIds, codes: Tokens) -> dict[str, Any]:
+        sampled = codes[self.rows]
+        figures: dict[str, Any] = {}
+        if self.k > 0:
+            figures["neighbors_tokens"] = self._shared(sampled)
+        if sids.model is not None:
+            levels = len(sids.model.code_sizes())
+            decoded = sids.model.decode(sampled[:, :levels])
+            error = decoded.astype(np.float64) - self.vectors
+            distortion = float((error**2).sum(axis=1).mean())
+            figures["distortion"] = distortion
+            figures["r_squared"] = 1 - distortion / self.energy if self.energy > 0 else 1.0
+            if self.k > 0:
+                figures["neighbors_decoded"] = recall_at(self._neighbors(decoded), self.true)
+        return figures
+
+    def _shared(self, codes: Tokens) -> float:
+        """Expected overlap with ranking by shared tokens, equals in random order."""
+        overlaps = []
+        for place, asked in enumerate(self.asked):
+            shared = (codes == codes[asked]).sum(axis=1)
+            shared[asked] = -1
+            cut = np.partition(shared, len(shared) - self.k)[len(shared) - self.k]
+            above, at = int((shared > cut).sum()), int((shared == cut).sum())
+            true = shared[self.true[place]]
+            overlaps.append((true > cut).sum() + (true == cut).sum() * (self.k - above) / at)
+        return float(np.mean(overlaps) / self.k)

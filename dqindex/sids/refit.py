@@ -1,0 +1,197 @@
+"""New vectors, old tokens: fit again so that tokens keep their meaning."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.optimize
+
+from dqindex.codebooks import ProductCodebooks
+from dqindex.errors import InputError
+from dqindex.kmeans import train_kmeans
+from dqindex.model import DQModel
+from dqindex.nearest import nearest_in_pieces
+from dqindex.sids.extract import Progress, semantic_ids
+from dqindex.sids.map import SemanticIds
+from dqindex.threads import thread_limit
+from dqindex.transform import DQTransform
+from dqindex.vectors import open_vectors
+from dqindex.vectors.convert import Float32
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Churn(NamedTuple):
+    """What changed for items that are in both maps.
+
+    Attributes
+    ----------
+    items : float
+        Share of items whose ID is another.
+    tokens : float
+        Share of tokens that are another.
+    common : int
+        Number of items in both maps.
+    distortion : float
+        Mean distortion of the new map.
+    """
+
+    items: float
+    tokens: float
+    common: int
+    distortion: float
+
+
+class Refit(NamedTuple):
+    """Result of `refit`.
+
+    Attributes
+    ----------
+    sids : SemanticIds
+        The new map, with its model.
+    churn : Churn
+        Against the old map.
+    fresh : Churn
+        Of a fit from nothing on the same vectors, whose labels are unrelated.
+    """
+
+    sids: SemanticIds
+    churn: Churn
+    fresh: Churn
+
+
+def refit(
+    sids: SemanticIds,
+    vectors: Any,
+    ids: Any = None,
+    *,
+    rotation: str = "keep",
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Refit:
+    """Fit codebooks anew on `vectors`, from the old ones, and extract a map.
+
+    Parameters
+    ----------
+    sids : SemanticIds
+        The published map, with its model attached.
+    vectors, ids
+        The catalogue as it is now; items are matched by id.
+    rotation : {"keep", "new"}
+        Keep the transform of the old model, or fit it to the new vectors too.
+    seed, threads, progress
+        As in `semantic_ids`.
+
+    Returns
+    -------
+    Refit
+
+    Raises
+    ------
+    InputError
+        If no item is in both, or the vectors do not fit the model.
+    """
+    old = sids.need_model()
+    if rotation not in ("keep", "new"):
+        raise InputError(f"rotation is {rotation!r}; use 'keep' or 'new'")
+    source = open_vectors(vectors, ids=ids)
+    if source.d != old.n_features_in_:
+        raise InputError(
+            f"{source.name}: width {source.d}, but the model was fitted on {old.n_features_in_}"
+        )
+    _common(sids, source.ids, source.n, source.name)
+    with thread_limit(threads):
+        sample = source.sample(old.training_rows(source.d), seed=seed)
+        model = _refit_model(old, sample, rotation)
+        settings = {"unique": sids.unique, "cap": sids.cap, "threads": threads}
+        new = semantic_ids(source, model=model, progress=progress, **settings)
+        unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
+        fresh = semantic_ids(source, model=unaligned, progress=progress, **settings)
+    return Refit(new, churn(sids, new), churn(sids, fresh))
+
+
+def churn(old: SemanticIds, new: SemanticIds) -> Churn:
+    """What changed from one map to another, over items that are in both."""
+    before, after = _common(old, new.ids, len(new), "the new map")
+    width = min(old.codes.shape[1], new.codes.shape[1])
+    changed = old.codes[before][:, :width] != new.codes[after][:, :width]
+    return Churn(
+        float(changed.any(axis=1).mean()),
+        float(changed.mean()),
+        len(before),
+        float(new.distortion.mean(dtype=np.float64)),
+    )
+
+
+def _common(
+    sids: SemanticIds, ids: pa.Array | None, n: int, name: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of the items in both: in the old map, and in the new one."""
+    if (sids.ids is None) != (ids is None):
+        raise InputError(f"{name}: one of the map and the vectors has ids, the other has none")
+    if ids is None or sids.ids is None:
+        rows = np.arange(min(len(sids), n))
+        return rows, rows
+    found = pc.index_in(ids.cast(sids.ids.type), value_set=sids.ids)
+    after = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+    if not len(after):
+        raise InputError(f"{name}: no item of the map is among the vectors; check the ids")
+    return found.drop_null().to_numpy().astype(np.int64), after
+
+
+def _refit_model(old: DQModel, sample: Float32, rotation: str) -> DQModel:
+    """Coarse levels and codebooks started from the old, labels matched to the old."""
+    coarse: list[Float32] = []
+    for level in old.coarse_:
+        centroids, _ = train_kmeans(sample, len(level), n_iter=old.n_iter, start=level)
+        centroids = centroids[matched_labels(level, centroids)]
+        coarse.append(centroids)
+        sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
+    transform = old.transform_
+    start = old.codebooks_.codebooks_
+    if rotation == "new":
+        transform = DQTransform(
+            old.n_subspaces,
+            n_components=old.n_components,
+            balance=old.balance,
+            center=old.center,
+        ).fit(sample)
+        moved = [
+            _in_space(transform, book, level, old.transform_) for level, book in enumerate(start)
+        ]
+        start = moved
+    projected = transform.transform(sample)
+    fitted = ProductCodebooks(**old.codebooks_.get_params()).fit(projected, start=start)
+    books = []
+    for level, book in enumerate(fitted.codebooks_):
+        before = _embedded(old.transform_, old.codebooks_.codebooks_[level], level)
+        after = _embedded(transform, book, level)
+        books.append(book[matched_labels(before, after)])
+    fitted.codebooks_ = books
+    return DQModel.from_parts(transform, fitted, coarse)
+
+
+def matched_labels(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """For each old codeword the new one that takes its label, at the least total distance."""
+    a, b = before.astype(np.float64), after.astype(np.float64)
+    cost = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
+    return np.asarray(scipy.optimize.linear_sum_assignment(cost)[1])
+
+
+def _embedded(transform: DQTransform, book: Float32, level: int) -> Float64:
+    """Codewords of one subspace in the original space, so that rotations can differ."""
+    size = book.shape[1]
+    axes = transform.components_[level * size : (level + 1) * size]
+    return np.asarray(book.astype(np.float64) @ axes)
+
+
+def _in_space(transform: DQTransform, book: Float32, level: int, old: DQTransform) -> Float32:
+    """Old codewords as seen in the same subspace of a new rotation."""
+    size = book.shape[1]
+    axes = transform.components_[level * size : (level + 1) * size]
+    return (_embedded(old, book, level) @ axes.T).astype(np.float32)

@@ -1,0 +1,282 @@
+"""Collisions of semantic IDs: who keeps the ID, and where the others go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dqindex.errors import InputError
+from dqindex.model import DQModel
+from dqindex.sids.candidates import CandidateSearch
+from dqindex.sids.tuples import Int64, Tokens, TupleSet
+from dqindex.vectors.convert import Float32
+
+MODES = ("none", "reassign", "suffix", "cap")
+# Contenders resolved together: their candidates are found at once, then taken one by one.
+CHUNK = 2048
+FIRST_CANDIDATES = 16
+GROWTH = 4
+
+Progress = Callable[[int], None]
+
+
+def check_capacity(n: int, sizes: list[int], cap: int) -> None:
+    """Refuse more items than there are IDs, before any work.
+
+    Raises
+    ------
+    InputError
+    """
+    room = math.prod(sizes) * cap
+    if n > room:
+        raise InputError(
+            f"{n:,} items, but {' x '.join(map(str, sizes))} codes"
+            + (f" with {cap} items each" if cap > 1 else "")
+            + f" make only {room:,} IDs; use more levels or larger codebooks"
+        )
+
+
+def canonical_order(distortion: npt.NDArray[Any], ids: pa.Array | None, rows: Int64) -> Int64:
+    """Positions in `rows`, the nearest to its codewords first, equals by id.
+
+    So the order is that of the items, not of the file. Without ids, the row is the id.
+    """
+    if ids is None:
+        return np.lexsort((rows, distortion))
+    # Ranks of ids as Arrow sorts them: numbers by value, strings by code point.
+    taken = ids.take(pa.array(rows))
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[pa.compute.sort_indices(taken).to_numpy()] = np.arange(len(rows))
+    return np.lexsort((rank, distortion))
+
+
+def contenders(base: Tokens, sizes: list[int], cap: int, taken: Tokens | None = None) -> Int64:
+    """Rows whose base tuple has more than `cap` items, those of `taken` included."""
+    if taken is None or not len(taken):
+        found = TupleSet(base, sizes)
+        return np.flatnonzero(found.counts[found.numbers] > cap)
+    both = TupleSet(np.concatenate([taken, base]), sizes)
+    return np.flatnonzero(both.counts[both.numbers[len(taken) :]] > cap)
+
+
+def reassign(
+    base: Tokens,
+    rows: Int64,
+    order: Int64,
+    fetch: Callable[[Int64], Float32],
+    model: DQModel,
+    *,
+    cap: int = 1,
+    taken: Tokens | None = None,
+    progress: Progress | None = None,
+) -> tuple[Tokens, Int64, npt.NDArray[np.float64]]:
+    """Give at most `cap` items one tuple.
+
+    The first `cap` contenders of a tuple keep it (fewer, where `taken` holds it already). Every
+    other, in `order`, gets the tuple of the least distortion that is free at its turn.
+
+    Parameters
+    ----------
+    base : (n, T) int32
+        Tokens of all items.
+    rows : (m,) int64
+        Contenders, from `contenders`.
+    order : (m,) int64
+        Their turns: positions in `rows`.
+    fetch : callable
+        Vectors of given rows.
+    model : DQModel
+    cap : int
+    taken : (p, T) int32, optional
+        Tuples that are published already.
+    progress : callable, optional
+        Called with the number of items that got their tuple.
+
+    Returns
+    -------
+    codes : (n, T) int32
+    moved : (k,) int64
+        Rows whose tuple is another than its base.
+    distortion : (k,) float64
+        Of the moved rows.
+    """
+    sizes = model.code_sizes()
+    held = np.concatenate([taken, base]) if taken is not None and len(taken) else base
+    offset = len(held) - len(base)
+    known = TupleSet(held, sizes)
+    # Room that is left at each base tuple, once those who keep it are counted.
+    published = np.bincount(known.numbers[:offset], minlength=len(known.counts))
+    room = np.maximum(cap - published, 0)
+    numbers = known.numbers[offset:]
+    turns = rows[order]
+    keeps = _first_of_each(numbers[turns], room)
+    # Who contends for nothing keeps its tuple as well, and takes its room.
+    staying = np.ones(len(base), dtype=bool)
+    staying[turns[~keeps]] = False
+    room = np.maximum(room - np.bincount(numbers[staying], minlength=len(room)), 0)
+    waiting = turns[~keeps]
+    codes = base.copy()
+    distortion = np.empty(len(waiting))
+    search = CandidateSearch(model)
+    table = _Room(known, room, cap, sizes)
+    for start in range(0, len(waiting), CHUNK):
+        chunk = waiting[start : start + CHUNK]
+        found, sums = _resolve(fetch(chunk), base[chunk], search, table)
+        codes[chunk] = found
+        distortion[start : start + CHUNK] = sums
+        if progress is not None:
+            progress(len(chunk))
+    return codes, waiting, distortion
+
+
+def _first_of_each(numbers: Int64, room: Int64) -> npt.NDArray[np.bool_]:
+    """Whether each is among the first ``room[number]`` of its number."""
+    by_number = np.argsort(numbers, kind="stable")
+    ordered = numbers[by_number]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    rank = np.arange(len(ordered)) - np.repeat(starts, np.diff(starts, append=len(ordered)))
+    kept = np.empty(len(numbers), dtype=bool)
+    kept[by_number] = rank < room[ordered]
+    return kept
+
+
+class _Room:
+    """How many more items each tuple can take."""
+
+    def __init__(self, known: TupleSet, room: Int64, cap: int, sizes: list[int]) -> None:
+        self._known, self._room, self._cap, self._sizes = known, room, cap, sizes
+        self._left: dict[bytes, int] = {}  # tuples that were given out, known or new
+        self._full = TupleSet(np.empty((0, len(sizes)), dtype=np.int32), sizes)
+        self._filled: list[Tokens] = []
+
+    def at(self, codes: Tokens) -> Int64:
+        """Room of many tuples, shape (m, T), as of the last `settle`."""
+        numbers = self._known.find(codes)
+        room = np.where(numbers >= 0, self._room[np.maximum(numbers, 0)], self._cap)
+        room[self._full.find(codes) >= 0] = 0
+        return room
+
+    def take(self, key: bytes, room: int) -> bool:
+        """Take one place at a tuple, if there is one; `room` is what `at` said of it."""
+        left = self._left.get(key, room)
+        if left > 0:
+            self._left[key] = left - 1
+            if left == 1:
+                self._filled.append(np.frombuffer(key, dtype=np.int32)[None])
+        return left > 0
+
+    def settle(self) -> None:
+        """Let `at` see the tuples that have been filled since."""
+        if self._filled:
+            filled = np.concatenate(self._filled)
+            self._filled = [filled]
+            self._full = TupleSet(filled, self._sizes)
+
+
+def _resolve(
+    vectors: Float32, base: Tokens, search: CandidateSearch, table: _Room
+) -> tuple[Tokens, npt.NDArray[np.float64]]:
+    """Tuples for the vectors of a chunk, in their order."""
+    table.settle()
+    # Equal vectors have equal candidates: thousands of duplicates cost one search.
+    rows = np.concatenate([vectors + np.float32(0), base.view(np.float32)], axis=1)
+    _, first, group, size = np.unique(
+        rows.view(np.dtype((np.void, rows.shape[1] * 4))).ravel(),
+        return_index=True, return_inverse=True, return_counts=True,
+    )  # fmt: skip
+    lists = _free_candidates(vectors[first], base[first], size, search, table)
+    cursor = [0] * len(first)
+    codes = np.empty_like(base)
+    sums = np.empty(len(base))
+    for row, member in enumerate(group.tolist()):
+        while True:
+            keys, rooms, distortions, count, complete = lists[member]
+            place = cursor[member]
+            while place < len(keys) and not table.take(keys[place], rooms[place]):
+                place += 1
+            cursor[member] = place
+            if place < len(keys):
+                codes[row] = np.frombuffer(keys[place], dtype=np.int32)
+                sums[row] = distortions[place]
+                break
+            if complete:  # check_capacity saw to it that this can't happen, with one coarse level
+                raise InputError(
+                    "no free ID is left behind the earlier coarse tokens of an item; use larger "
+                    "codebooks or one coarse level"
+                )
+            one = slice(first[member], first[member] + 1)
+            lists[member] = _listed(vectors[one], base[one], count * GROWTH, search, table)[0]
+            cursor[member] = 0
+    return codes, sums
+
+
+# Keys of the free tuples in order, their room, their distortion; how many tuples were looked at,
+# and whether those are all that exist.
+_List = tuple[list[bytes], list[int], list[float], int, bool]
+
+
+def _free_candidates(
+    vectors: Float32, base: Tokens, need: Int64, search: CandidateSearch, table: _Room
+) -> list[_List]:
+    """For each vector a list with at least `need` free tuples, where as many exist."""
+    lists: list[_List | None] = [None] * len(vectors)
+    todo = np.arange(len(vectors))
+    count = FIRST_CANDIDATES
+    while len(todo):
+        short = []
+        # The larger the lists, the fewer vectors at once: memory stays the same.
+        step = max(1, CHUNK * FIRST_CANDIDATES // count)
+        for start in range(0, len(todo), step):
+            part = todo[start : start + step]
+            for row, made in zip(
+                part, _listed(vectors[part], base[part], count, search, table), strict=True
+            ):
+                lists[row] = made
+                if sum(made[1]) < need[row] and not made[4]:
+                    short.append(row)
+        todo = np.array(short, dtype=np.int64)
+        count *= GROWTH
+    return [made for made in lists if made is not None]
+
+
+def _listed(
+    vectors: Float32, base: Tokens, count: int, search: CandidateSearch, table: _Room
+) -> list[_List]:
+    codes, sums = search.nearest(vectors, base, count)
+    m, found, levels = codes.shape
+    codes = np.ascontiguousarray(codes, dtype=np.int32)
+    room = table.at(codes.reshape(-1, levels)).reshape(m, found)
+    lists: list[_List] = []
+    for row in range(m):
+        free = np.flatnonzero(room[row])
+        keys = [codes[row, place].tobytes() for place in free]
+        lists.append(
+            (keys, room[row, free].tolist(), sums[row, free].tolist(), count, found < count)
+        )
+    return lists
+
+
+def suffixes(
+    codes: Tokens, order: Int64, sizes: list[int], taken: Tokens | None = None
+) -> npt.NDArray[np.int32]:
+    """A last token that counts within a group of equal tuples, in `order` (TIGER's way).
+
+    `order` ranks all rows; tuples in `taken` were counted before.
+    """
+    offset = 0 if taken is None else len(taken)
+    whole = codes if taken is None else np.concatenate([taken, codes])
+    known = TupleSet(whole, sizes)
+    before = np.bincount(known.numbers[:offset], minlength=len(known.counts))
+    numbers = known.numbers[offset:][order]
+    by_number = np.argsort(numbers, kind="stable")
+    ordered = numbers[by_number]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    rank = np.arange(len(ordered)) - np.repeat(starts, np.diff(starts, append=len(ordered)))
+    out = np.empty(len(codes), dtype=np.int32)
+    out[order[by_number]] = rank + before[ordered]
+    return out
