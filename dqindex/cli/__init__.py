@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib import import_module
 from typing import Any
 
 import click
 
 from dqindex._version import __version__
+from dqindex.cli.lazy import LazyGroup
 
-# Command -> its module; loaded only when the command runs or shows its help.
+# Command, which is also its module's name, and its line in the help.
 COMMANDS = {
     "demo": "Show it all on 400,000 real word vectors, in under a minute.",
     "build": "Build an index that stock FAISS reads.",
     "search": "Find the nearest neighbours of queries.",
     "info": "Describe a model or an index.",
+    "sids": "Semantic IDs: extract, append, refit, evaluate, export, neighbors.",
     "validate": "Check, on your vectors, that DQ-VAE is PQ.",
     "fit": "Learn a model: rotation and codebooks.",
     "encode": "Turn vectors into codes.",
@@ -25,27 +26,12 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when that command is asked for, so that ``--help`` is quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Commands in the order of a user's day."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"dqindex.cli.{cmd_name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package="dqindex.cli",
+    members=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, package_name="dqindex", prog_name="dqindex")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:

@@ -28,6 +28,7 @@ from dqindex.errors import FileFormatError, InputError, StorageError
 from dqindex.sids.map import SemanticIds
 from dqindex.sids.tuples import TupleSet
 from dqindex.store import HashingFile, atomic_file
+from dqindex.vectors.ids import check_ids
 from dqindex.writers import matrix_writer
 
 FORMATS = ("parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse")
@@ -201,8 +202,6 @@ def _map(
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iu" or array.min() < 0:
         raise FileFormatError(f"{path}: is not a matrix of tokens (shape {array.shape})")
     array = array.astype(np.int32)
-    from dqindex.vectors.ids import check_ids
-
     return SemanticIds(
         array, array, np.full(len(array), np.nan, dtype=np.float32),
         sizes or [int(one) + 1 for one in array.max(axis=0)],
@@ -212,7 +211,9 @@ def _map(
 
 def _own_ids(names: list[Any]) -> list[Any] | pa.Array:
     """Text that is whole numbers throughout comes back as numbers."""
-    if names and all(isinstance(name, str) and re.fullmatch(r"-?\d{1,18}", name) for name in names):
+    if names and all(
+        isinstance(name, str) and re.fullmatch(r"0|-?[1-9]\d{0,17}", name) for name in names
+    ):
         return [int(name) for name in names]
     return names
 

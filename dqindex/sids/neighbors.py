@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ def linkage(
     cost = counts[columns].reshape(n, levels).sum(axis=1)
     cuts = np.unique(np.searchsorted(np.cumsum(cost), np.arange(0, cost.sum(), BLOCK_ENTRIES)))
     edges = [0, *(cut for cut in cuts.tolist() if 0 < cut < n), n]
-    blocks = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    blocks = [slice(a, b) for a, b in pairwise(edges)]
 
     def best(block: slice) -> tuple[Int64, Int64, npt.NDArray[np.float32]]:
         shared = items[block] @ by_token

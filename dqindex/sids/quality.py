@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,8 @@ def evaluate(sids: SemanticIds, vectors: Any = None, *, seed: int = 0) -> dict[s
           ``entropy_ratio``: entropy of the IDs over log n, 1 if all are unique;
         - ``levels``: for each level its size, coverage (share of codes in use), dead codes, and
           perplexity (2 to the entropy);
-        - ``mutual_information``: normalised, between every two levels, less what independent
-          levels would show at this sample size (Miller, 1955): mean, largest, and which two;
+        - ``mutual_information``: between every two levels, adjusted for chance: 0 for independent
+          levels at any sample size, 1 if one tells the other; mean, largest, and which two;
         - with vectors: ``distortion`` and ``r_squared`` (where the map's model is attached, or the
           map knows its distortion), ``neighbors_decoded`` (overlap of exact 10-NN with 10-NN of
           the decoded vectors), ``neighbors_tokens`` (with ranking by shared tokens, ties shared
@@ -127,6 +128,10 @@ def _level(column: npt.NDArray[np.int32], size: int) -> dict[str, Any]:
     }
 
 
+def _joint_entropy(a: Int64, b: Int64) -> float:
+    return _entropy(np.bincount(a * (int(b.max()) + 1) + b))
+
+
 def _mutual_information(codes: Tokens, sizes: list[int], seed: int) -> dict[str, Any] | None:
     if codes.shape[1] < 2:
         return None
@@ -134,20 +139,16 @@ def _mutual_information(codes: Tokens, sizes: list[int], seed: int) -> dict[str,
         chosen = np.random.default_rng(seed).choice(len(codes), INFORMATION_ROWS, replace=False)
         codes = codes[chosen]
     columns = [np.unique(codes[:, level], return_inverse=True)[1] for level in range(len(sizes))]
-    used = [int(column.max()) + 1 for column in columns]
     entropies = [_entropy(np.bincount(column)) for column in columns]
+    # Shuffled, levels are independent: what they still seem to share is owed to the sample's size.
+    order = np.random.default_rng(seed).permutation(len(codes))
     values = {}
-    for a in range(len(columns)):
-        for b in range(a + 1, len(columns)):
-            joint = np.unique(columns[a] * used[b] + columns[b], return_counts=True)[1]
-            shared = entropies[a] + entropies[b] - _entropy(joint)
-            # What independent levels show by chance; most where cells outnumber items.
-            chance = min(
-                (used[a] - 1) * (used[b] - 1) / (2 * len(codes)),
-                shared,
-            )
-            scale = np.sqrt(entropies[a] * entropies[b])
-            values[a, b] = float(max(shared - chance, 0.0) / scale) if scale > 0 else 0.0
+    for a, b in combinations(range(len(columns)), 2):
+        total = entropies[a] + entropies[b]
+        shared = total - _joint_entropy(columns[a], columns[b])
+        chance = total - _joint_entropy(columns[a], columns[b][order])
+        room = np.sqrt(entropies[a] * entropies[b]) - chance
+        values[a, b] = float(max((shared - chance) / room, 0.0)) if room > 1e-12 else 0.0
     largest = max(values, key=lambda pair: values[pair])
     return {
         "mean": float(np.mean(list(values.values()))),

@@ -108,10 +108,16 @@ def refit(
     with thread_limit(threads):
         sample = source.sample(old.training_rows(source.d), seed=seed)
         model = _refit_model(old, sample, rotation)
-        settings = {"unique": sids.unique, "cap": sids.cap, "threads": threads}
-        new = semantic_ids(source, model=model, progress=progress, **settings)
+
+        def extract(fitted: DQModel) -> SemanticIds:
+            return semantic_ids(
+                source, model=fitted, unique=sids.unique, cap=sids.cap, threads=threads,
+                progress=progress,
+            )  # fmt: skip
+
+        new = extract(model)
         unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
-        fresh = semantic_ids(source, model=unaligned, progress=progress, **settings)
+        fresh = extract(unaligned)
     return Refit(new, churn(sids, new), churn(sids, fresh))
 
 
@@ -147,9 +153,9 @@ def _common(
 def _refit_model(old: DQModel, sample: Float32, rotation: str) -> DQModel:
     """Coarse levels and codebooks started from the old, labels matched to the old."""
     coarse: list[Float32] = []
-    for level in old.coarse_:
-        centroids, _ = train_kmeans(sample, len(level), n_iter=old.n_iter, start=level)
-        centroids = centroids[matched_labels(level, centroids)]
+    for published in old.coarse_:
+        centroids, _ = train_kmeans(sample, len(published), n_iter=old.n_iter, start=published)
+        centroids = centroids[matched_labels(published, centroids)]
         coarse.append(centroids)
         sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
     transform = old.transform_

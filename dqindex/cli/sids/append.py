@@ -1,0 +1,51 @@
+"""``dqindex sids append``."""
+
+from __future__ import annotations
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.sids import loading
+from dqindex.cli.terminal import progress, say
+
+
+@click.command("append")
+@click.argument("map_path", metavar="MAP")
+@click.argument("items")
+@click.option("-o", "--output", required=True, metavar="MAP", help="Complete map to write.")
+@click.option("--delta", metavar="MAP", help="Write the new items alone as well.")
+@loading.model
+@options.source
+@options.compose(options.block_rows, options.threads, options.quiet)
+def command(
+    map_path: str,
+    items: str,
+    output: str,
+    delta: str | None,
+    model_path: str | None,
+    vector_column: str | None,
+    id_column: str | None,
+    ids_path: str | None,
+    block_rows: int | None,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
+    from dqindex.sids.extract import append
+    from dqindex.sids.map import model_beside
+    from dqindex.store import check_writable
+
+    for path in (output, delta):
+        if path is not None:
+            check_writable(path)
+    sids = loading.load_with_model(map_path, model_path)
+    source = options.open_source(items, vector_column, id_column, ids_path)
+    with progress(quiet) as report:
+        whole, new = append(sids, source, threads=threads, block_rows=block_rows, progress=report)
+    if delta is not None:
+        new.save(delta)
+    beside = model_beside(output, whole.fingerprint)
+    if not beside.exists():
+        whole.need_model().save(beside)
+    whole.save(output)
+    say(f"{output}: {len(new):,} items added to {len(sids):,}", quiet)

@@ -1,0 +1,96 @@
+"""``dqindex sids evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.sids import loading
+from dqindex.cli.terminal import table
+
+FIGURES = (
+    "unique_share", "collision_rate", "singleton_share", "largest_group", "gini", "entropy_ratio",
+    "distortion", "r_squared", "neighbors_decoded", "neighbors_tokens",
+)  # fmt: skip
+
+
+@click.command("evaluate")
+@click.argument("map_path", metavar="MAP")
+@click.option(
+    "--vectors", metavar="ITEMS",
+    help="The items' vectors, in the map's order: adds distortion and neighbourhoods.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", metavar="FORMAT",
+    help="Format of MAP: parquet, lc-rec, csv, jsonl, offset, npy.  [default: by its content]",
+)  # fmt: skip
+@loading.model
+@options.compose(options.vector_column, options.threads, options.seed, options.as_json)
+def command(
+    map_path: str,
+    vectors: str | None,
+    form: str | None,
+    model_path: str | None,
+    vector_column: str | None,
+    threads: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry."""
+    from dqindex.model import DQModel
+    from dqindex.sids.formats import read_sids
+    from dqindex.sids.map import model_beside
+    from dqindex.sids.quality import evaluate
+    from dqindex.threads import thread_limit
+
+    sids = read_sids(map_path, form)
+    beside = model_beside(map_path, sids.fingerprint)
+    if model_path is not None:
+        sids.attach(DQModel.load(model_path))
+    elif sids.fingerprint and beside.is_file():
+        sids.attach(DQModel.load(beside))
+    source = None if vectors is None else options.open_source(vectors, vector_column, None)
+    with thread_limit(threads):
+        figures = evaluate(sids, source, seed=seed)
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+    else:
+        _print(Path(map_path).name, figures)
+
+
+def _print(name: str, figures: dict[str, Any]) -> None:
+    stages = [stage for stage in ("before", "after") if stage in figures]
+    rows = [
+        [figure, *(_text(figures[stage].get(figure)) for stage in stages)]
+        for figure in FIGURES
+        if any(figure in figures[stage] for stage in stages)
+    ]
+    information = figures["after"]["mutual_information"]
+    if information is not None:
+        between = " and ".join(str(level) for level in information["between"])
+        rows += [
+            ["mutual information, mean",
+             *(_text(figures[stage]["mutual_information"]["mean"]) for stage in stages)],
+            [f"mutual information, largest (levels {between})",
+             *(_text(figures[stage]["mutual_information"]["largest"]) for stage in stages)],
+        ]  # fmt: skip
+    table(f"{name}: {figures['n']:,} items", ["figure", *stages], rows)
+    table(
+        "Levels",
+        ["level", "size", "coverage", "dead", "perplexity"],
+        [
+            [place, level["size"], f"{level['coverage']:.2%}", level["dead"],
+             f"{level['perplexity']:.1f}"]
+            for place, level in enumerate(figures["after"]["levels"])
+        ],
+    )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,99 @@
+"""``dqindex sids extract``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.fit import sizes
+from dqindex.cli.terminal import progress, say
+
+
+def levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """``256``, or ``256,256``; nothing is no level."""
+    if not value:
+        return ()
+    found = sizes(ctx, param, value)
+    return (found,) if isinstance(found, int) else tuple(found)
+
+
+@click.command("extract")
+@click.argument("items")
+@click.option("-o", "--output", required=True, metavar="MAP", help="Parquet file to write.")
+@click.option(
+    "-L", "--subspaces", "n_subspaces", type=click.IntRange(min=1), default=8, show_default=True,
+    help="Tokens an item, beside the coarse ones.",
+)  # fmt: skip
+@click.option(
+    "-K", "--codewords", "n_codewords", default="256", show_default=True, callback=sizes,
+    help="Codes a token: one number, or one a token (512,256,256,128).",
+)  # fmt: skip
+@click.option(
+    "--coarse", callback=levels, metavar="SIZES",
+    help="Put k-means tokens in front (256, or 256,256 for residual levels), so that the first "
+    "token is a category. Without them no token depends on another: a prefix of an ID means no "
+    "more than its tokens, and a beam search over prefixes prunes nothing.",
+)  # fmt: skip
+@click.option(
+    "--model", "model_path", metavar="MODEL",
+    help="Use this model; -L, -K, --coarse and --balance are then its own.",
+)  # fmt: skip
+@click.option(
+    "--unique", type=click.Choice(["reassign", "none", "suffix", "cap"]), default="reassign",
+    show_default=True,
+    help="Items with the same tokens: the nearest keeps them and each other gets the nearest free "
+    "tuple; or leave them; or count them in a last token; or let --cap items share.",
+)  # fmt: skip
+@click.option(
+    "--cap", type=click.IntRange(min=1), default=1, help="With --unique cap: most items an ID.",
+)  # fmt: skip
+@options.balance("variance")
+@options.source
+@options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
+def command(
+    items: str,
+    output: str,
+    model_path: str | None,
+    vector_column: str | None,
+    id_column: str | None,
+    ids_path: str | None,
+    quiet: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Make a map of semantic IDs from the vectors ITEMS.
+
+    Writes MAP (item_id, codes, base_codes, distortion) and, unless --model is given, the model
+    beside it, named by its fingerprint: 'append' and 'refit' find it there.
+    """
+    from dqindex.model import DQModel
+    from dqindex.sids.extract import semantic_ids
+    from dqindex.sids.map import model_beside
+    from dqindex.store import check_writable
+
+    check_writable(output)
+    source = options.open_source(items, vector_column, id_column, ids_path)
+    model = None if model_path is None else DQModel.load(model_path)
+    with progress(quiet) as report:
+        sids = semantic_ids(source, model=model, progress=report, **settings)
+    if model is None and sids.model is not None:
+        sids.model.save(model_beside(output, sids.fingerprint))
+    sids.save(output)
+    summary = {
+        "items": len(sids),
+        "code_sizes": sids.sizes,
+        "unique_share": sids.unique_share(),
+        "distortion": float(sids.distortion.mean()),
+        "fingerprint": sids.fingerprint,
+    }
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        say(
+            f"{output}: {len(sids):,} items, {' x '.join(map(str, sids.sizes))}, "
+            f"{summary['unique_share']:.2%} of the IDs unique",
+            quiet,
+        )

@@ -1,0 +1,69 @@
+"""``dqindex sids refit``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.sids import loading
+from dqindex.cli.terminal import progress, table
+
+
+@click.command("refit")
+@click.argument("map_path", metavar="MAP")
+@click.argument("items")
+@click.option("-o", "--output", required=True, metavar="MAP", help="New map to write.")
+@click.option(
+    "--rotation", type=click.Choice(["keep", "new"]), default="keep", show_default=True,
+    help="Keep the rotation of the old model, or fit it too.",
+)  # fmt: skip
+@loading.model
+@options.source
+@options.compose(options.threads, options.seed, options.quiet, options.as_json)
+def command(
+    map_path: str,
+    items: str,
+    output: str,
+    rotation: str,
+    model_path: str | None,
+    vector_column: str | None,
+    id_column: str | None,
+    ids_path: str | None,
+    threads: int | None,
+    seed: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Fit the model of MAP to the catalogue ITEMS as it is now, and extract a new map.
+
+    Codebooks start from the old ones and are matched to the old labels, so that tokens keep their
+    meaning. Prints the churn of items in both maps, beside that of a fit from nothing.
+    """
+    from dqindex.sids.map import model_beside
+    from dqindex.sids.refit import refit
+    from dqindex.store import check_writable
+
+    check_writable(output)
+    sids = loading.load_with_model(map_path, model_path)
+    source = options.open_source(items, vector_column, id_column, ids_path)
+    with progress(quiet) as report:
+        result = refit(sids, source, rotation=rotation, seed=seed, threads=threads, progress=report)
+    new = result.sids
+    new.need_model().save(model_beside(output, new.fingerprint))
+    new.save(output)
+    if as_json:
+        click.echo(
+            json.dumps({"refit": result.churn._asdict(), "fresh_fit": result.fresh._asdict()})
+        )
+        return
+    rows = [
+        [name, f"{churn.items:.2%}", f"{churn.tokens:.2%}", f"{churn.distortion:.6g}"]
+        for name, churn in (("refit", result.churn), ("fresh fit", result.fresh))
+    ]
+    table(
+        f"Changed, of {result.churn.common:,} items in both maps",
+        ["model", "items", "tokens", "distortion"],
+        rows,
+    )
