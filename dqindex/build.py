@@ -31,6 +31,7 @@ POINTS_PER_CENTROID = 100
 POINTS_PER_CODEWORD = 256
 POINTS_PER_DIMENSION = 100
 COARSE_ITERATIONS = 10
+CODEBOOK_ITERATIONS = 10
 BLOCK_ROWS = 16384
 
 Progress = Callable[[str], None]
@@ -271,6 +272,7 @@ class _Training:
             pq.M,
             pq.ksub,
             seed=self.seed,
+            n_iter=CODEBOOK_ITERATIONS,
             max_points_per_codeword=POINTS_PER_CODEWORD * max(1, 256 // pq.ksub),
         )
         rows = _subset(x, codebooks.training_rows(), self.seed + 2)
