@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ def machine() -> dict[str, Any]:
         lines = cpuinfo.read_text().splitlines()
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
     return {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
+
+
+def run(command: list[str], output: Path) -> int:
+    """Run `command` with stdout to a file; its own peak resident memory in bytes."""
+    with output.open("w") as stdout:
+        process = subprocess.Popen(command, stdout=stdout)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"failed: {' '.join(command)}")
+    return usage.ru_maxrss * 1024
 
 
 def write(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:

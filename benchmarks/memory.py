@@ -10,39 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import common
-import numpy as np
-
-
-def generate(path: Path, n: int, d: int) -> None:
-    """Clusters with a decaying spectrum: (n, d) float32, written in blocks."""
-    rng = np.random.default_rng(0)
-    scale = np.exp(-np.arange(d) / d * 3).astype(np.float32)
-    centers = rng.normal(size=(2000, d)).astype(np.float32) * scale * 2
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, d))
-    for start in range(0, n, 100_000):
-        stop = min(start + 100_000, n)
-        noise = rng.standard_normal(size=(stop - start, d), dtype=np.float32) * scale
-        out[start:stop] = centers[rng.integers(2000, size=stop - start)] + noise
-    out.flush()
-
-
-def run(command: list[str], output: Path) -> int:
-    """Run `command` with stdout to a file; its own peak resident memory in bytes."""
-    with output.open("w") as stdout:
-        process = subprocess.Popen(command, stdout=stdout)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"failed: {' '.join(command)}")
-    return usage.ru_maxrss * 1024
+from generate import generate_apart
 
 
 def main() -> None:
@@ -54,16 +28,11 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         vectors = Path(folder) / "vectors.npy"
-        # In a process of its own: a child starts with the peak of its parent.
-        maker = multiprocessing.get_context("spawn").Process(
-            target=generate, args=(vectors, arguments.rows, arguments.dim)
-        )
-        maker.start()
-        maker.join()
+        generate_apart(vectors, arguments.rows, arguments.dim)
         output = Path(folder) / "index"
         began = time.perf_counter()
         told = Path(folder) / "told.json"
-        peak = run(
+        peak = common.run(
             [sys.executable, "-m", "dqindex", "build", str(vectors), "-o", str(output),
              "--spec", arguments.spec, "--json"],
             told,

@@ -117,11 +117,85 @@ def claim_training() -> str:
     return f"{markdown(columns, rows)}\n{outcome}\n{made_by(record)}"
 
 
+def sids_scale() -> str:
+    """Cost of extraction by the number of items."""
+    record = result("sids_scale")
+    rows = [
+        [f"{row['n']:,}", f"{row['tokens']} x 256", f"{row['unique_before']:.2%}",
+         f"{row['unique_after']:.2%}", f"{row['seconds']:.1f} s",
+         f"{row['microseconds_an_item']} µs", f"{row['peak_mib']} MiB"]
+        for row in record["rows"]
+    ]  # fmt: skip
+    columns = [
+        "items", "tokens", "unique before", "unique after", "time", "an item", "peak memory",
+    ]  # fmt: skip
+    return markdown(columns, rows) + made_by(record)
+
+
+def sids_methods() -> str:
+    """Quantisers at equal token counts; the best of each set in bold."""
+    record = result("sids_methods")
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in record["rows"]:
+        groups.setdefault((row["data"], row["tokens"]), []).append(row)
+    rows = []
+    for (data, tokens), ones in groups.items():
+        best = {
+            "distortion": min(one["distortion"] for one in ones),
+            "unique_before": max(one["unique_before"] for one in ones),
+            "neighbors": max(one["neighbors"] for one in ones),
+            "seconds": min(one["seconds"] for one in ones),
+        }
+        for one in ones:
+            cells = {
+                "distortion": f"{one['distortion']:.4f}",
+                "unique_before": f"{one['unique_before']:.2%}",
+                "neighbors": f"{one['neighbors']:.3f}",
+                "seconds": f"{one['seconds']:.1f}",
+            }
+            marked = [f"**{text}**" if one[k] == best[k] else text for k, text in cells.items()]
+            rows.append([data, tokens, one["method"], *marked])
+    columns = [
+        "data", "tokens", "method", "distortion", "unique before", "10-NN kept", "seconds",
+    ]  # fmt: skip
+    return markdown(columns, rows) + made_by(record)
+
+
+def sids_life() -> str:
+    """A map, a foreign map, new items, and a refit."""
+    record = result("sids_life")
+    rows = []
+    for row in record["rows"]:
+        own = "refit" in row
+        kept, fresh = (row["refit"]["kept"], row["refit"]["fresh"]) if own else ({}, {})
+        rows.append(
+            [
+                row["map"], f"{row['unique_before']:.2%}",
+                f"{row['unique_after']:.2%}" if own else "",
+                f"{row['distortion_added']:+.2%}" if own else "",
+                f"{row['seconds']:.1f} s" if own else "",
+                f"{row['neighbors_tokens']:.3f}",
+                row["append"]["published_changed"] if own else "",
+                f"{kept['tokens']:.0%} ({fresh['tokens']:.0%})" if own else "",
+                f"{kept['distortion']:.3f} ({fresh['distortion']:.3f})" if own else "",
+            ]
+        )  # fmt: skip
+    columns = [
+        "map", "unique before", "after", "distortion added", "time", "10-NN by shared tokens",
+        "published IDs changed by append", "tokens changed by refit (fresh fit)",
+        "distortion after refit (fresh fit)",
+    ]  # fmt: skip
+    return markdown(columns, rows) + made_by(record)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "memory": memory,
     "claim-identity": claim_identity,
     "claim-training": claim_training,
+    "sids-scale": sids_scale,
+    "sids-methods": sids_methods,
+    "sids-life": sids_life,
 }
 
 

@@ -1,338 +1,178 @@
-"""Train a FAISS index on a sample: rotation, coarse centroids, codebooks."""
+"""`build_index`: vectors and a spec string in, a searchable index out."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
-import numpy as np
 
-from dqindex.add import apply_transform, coarse_residuals
-from dqindex.codebooks import ProductCodebooks
-from dqindex.errors import InputError, SpecError
-from dqindex.kmeans import train_kmeans
-from dqindex.model import DQModel
-from dqindex.moments import Moments
-from dqindex.nearest import nearest, pieces
-from dqindex.spec import Anatomy, IndexSpec, dissect
-from dqindex.threads import map_single_threaded
-from dqindex.transform import DQTransform
-from dqindex.vectors.convert import Float32
+from dqindex.add import add_block
+from dqindex.balance import OBJECTIVES
+from dqindex.errors import InputError
+from dqindex.folder import Manifest
+from dqindex.index import DQIndex
+from dqindex.spec import dissect, make_index, parse_spec
+from dqindex.store import versions
+from dqindex.threads import thread_limit
+from dqindex.training import check_covariance, least_rows, train, training_rows
+from dqindex.vectors import open_vectors
 
-log = logging.getLogger(__name__)
-
-COVARIANCES = ("raw", "residual")
-# Training vectors a coarse centroid and a codeword, where there are as many. Measured on GloVe
-# and on 384-d text embeddings: more changes recall by less than its noise (benchmarks/README.md).
-POINTS_PER_CENTROID = 100
-POINTS_PER_CODEWORD = 256
-POINTS_PER_DIMENSION = 100
-COARSE_ITERATIONS = 10
-CODEBOOK_ITERATIONS = 10
-BLOCK_ROWS = 16384
-
-Progress = Callable[[str], None]
+# Search defaults; FAISS leaves both at 1, which finds little.
+LISTS_PER_PROBE = 16
+K_FACTOR = 8.0
 
 
-class Trained(NamedTuple):
-    """What training leaves beside the index itself."""
-
-    transform: DQTransform | None
-    model: DQModel | None
-    covariance: str | None
-    seconds: dict[str, float]
-
-
-def training_rows(parts: Anatomy, d: int) -> int:
-    """Vectors beyond which training uses no more."""
-    rows = POINTS_PER_DIMENSION * d
-    if parts.ivf is not None:
-        rows = max(rows, POINTS_PER_CENTROID * parts.ivf.nlist)
-    if parts.pq is not None:
-        rows = max(rows, POINTS_PER_CODEWORD * max(parts.pq.ksub, 256))
-    return max(rows, POINTS_PER_CODEWORD * 256)
-
-
-def least_rows(parts: Anatomy) -> int:
-    """Vectors without which FAISS can't train."""
-    needs = [1]
-    if parts.ivf is not None:
-        needs.append(parts.ivf.nlist)
-    if parts.pq is not None:
-        needs.append(parts.pq.ksub)
-    return max(needs)
-
-
-def check_covariance(spec: IndexSpec, parts: Anatomy, covariance: str | None) -> str | None:
-    """Which covariance DQ learns from: what was asked for, else what the index quantises.
-
-    Raises
-    ------
-    SpecError
-        If residuals are asked for and the index has none, or its coarse quantizer can't be
-        trained ahead of the rotation.
-    """
-    if spec.n_subspaces is None:
-        if covariance is not None:
-            raise SpecError(f"spec {spec.text!r} has no DQ; leave out covariance={covariance!r}")
-        return None
-    if covariance is not None and covariance not in COVARIANCES:
-        raise SpecError(f"covariance {covariance!r}; use one of {', '.join(COVARIANCES)}")
-    # Only a quantizer that merely stores centroids can be filled from outside.
-    ready = parts.ivf is not None and parts.ivf.quantizer.is_trained
-    possible = parts.encodes_residuals and ready
-    if covariance == "residual" and not possible:
-        raise SpecError(
-            f"spec {spec.text!r}: covariance 'residual' needs an IVF that encodes residuals to "
-            "coarse centroids found by plain k-means; use 'raw'"
-        )
-    return covariance or ("residual" if possible else "raw")
-
-
-def train(
-    index: faiss.Index,
-    spec: IndexSpec,
-    sample: Float32,
+def build_index(
+    vectors: Any,
+    spec: str,
     *,
     metric: str = "l2",
     balance: str = "log-variance",
     covariance: str | None = None,
+    train_rows: int | None = None,
+    block_rows: int | None = None,
+    threads: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
-) -> Trained:
-    """Train `index` (from `dqindex.spec.make_index`) on `sample`, shape (n, d).
+    progress: Callable[[str, int, int], None] | None = None,
+) -> DQIndex:
+    """Train an index on a sample of the vectors and add them all.
+
+    Parameters
+    ----------
+    vectors : array (n, d), path, or VectorSource
+        Read in blocks: memory is bounded by the block, the training sample and the index.
+    spec : str
+        FAISS's index_factory grammar, and ``DQ{L}`` or ``DQ{L}_{d_out}`` wherever OPQ could stand,
+        as in ``DQ16,IVF1024,PQ16``.
+    metric : {"l2", "ip", "cosine"}
+    balance : {"log-variance", "variance"}
+        What DQ makes equal between subspaces. The default finds more neighbours, in most cases
+        that were measured (benchmarks/results/dq_vs_opq.json).
+    covariance : {"raw", "residual"}, optional
+        What DQ learns its axes from; by default the residuals to the coarse centroids where the
+        index quantises those, the vectors themselves otherwise.
+    train_rows : int, optional
+        Size of the training sample.
+    block_rows, threads, seed
+        Rows read at a time; threads (all CPUs by default); seed of every random choice.
+    progress : callable, optional
+        Called with (what, done, total): "check", "train" and "add", in vectors.
+
+    Returns
+    -------
+    DQIndex
 
     Raises
     ------
     SpecError
-        If `covariance` does not fit the spec.
-    InputError
-        If the sample is too small for the spec.
+        If the spec is malformed or does not fit the vectors.
+    InputError, NonFiniteError, FileFormatError
+        If the vectors are unusable: found before training starts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Z = np.random.default_rng(0).normal(size=(2000, 20)).astype(np.float32)
+    >>> index = build_index(Z, "DQ4,PQ4")
+    >>> index.search(Z[:3], k=1).ids.shape
+    (3, 1)
     """
+    source = open_vectors(vectors)
+    if balance not in OBJECTIVES:
+        raise InputError(f"balance is {balance!r}; use one of {', '.join(OBJECTIVES)}")
+    report = progress or (lambda what, done, total: None)
+    with thread_limit(threads):
+        parsed = parse_spec(spec, source.d)
+        index = make_index(parsed, source.d, metric)
+        parts = dissect(index)
+        covariance = check_covariance(parsed, parts, covariance)
+        if source.n < least_rows(parts):
+            raise InputError(
+                f"{source.name}: {source.n} vectors are too few for {spec!r}, which needs at "
+                f"least {least_rows(parts)}; use fewer lists or codewords"
+            )
+        ids = source.ids
+        done = 0
+        for block in source.blocks(block_rows):
+            done += len(block)
+            report("check", done, source.n)
+        wanted = training_rows(parts, source.d) if train_rows is None else train_rows
+        sample = source.sample(max(wanted, least_rows(parts)), seed=seed)
+        trained = train(
+            index,
+            parsed,
+            sample,
+            metric=metric,
+            balance=balance,
+            covariance=covariance,
+            seed=seed,
+            progress=lambda step: report(f"train {step}", 0, 0),
+        )
+        used = len(sample)
+        del sample
+        parameters = _default_parameters(index)
+        done = 0
+        for block in source.blocks(block_rows):
+            add_block(index, block)
+            done += len(block)
+            report("add", done, source.n)
+    manifest: Manifest = {
+        "spec": spec,
+        "metric": metric,
+        "n": source.n,
+        "d": source.d,
+        "bytes_per_vector": code_bytes(index),
+        "search_parameters": parameters,
+        "settings": {
+            "balance": balance if trained.transform is not None else None,
+            "covariance": trained.covariance,
+            "train_rows": used,
+            "seed": seed,
+        },
+        "transform": _describe(trained.transform),
+        "versions": versions(),
+    }
+    return DQIndex(index, manifest, ids, trained.model, trained.seconds)
+
+
+def _describe(transform: Any) -> dict[str, Any] | None:
+    if transform is None:
+        return None
+    return {
+        "n_subspaces": transform.n_subspaces,
+        "d_out": len(transform.components_),
+        "imbalance": transform.imbalance_,
+        "subspace_variances": transform.subspace_variances_.tolist(),
+        "variances": transform.variances_.tolist(),
+    }
+
+
+def _default_parameters(index: faiss.Index) -> dict[str, float]:
+    """Set, and return, search defaults; FAISS stores them in its file."""
     parts = dissect(index)
-    covariance = check_covariance(spec, parts, covariance)
-    if len(sample) < least_rows(parts):
-        raise InputError(
-            f"spec {spec.text!r} needs at least {least_rows(parts)} vectors to train, there are "
-            f"{len(sample)}; use fewer lists or codewords"
-        )
-    return _Training(index, spec, parts, metric, balance, covariance, seed, progress).run(sample)
+    parameters: dict[str, float] = {}
+    if parts.ivf is not None:
+        parts.ivf.nprobe = max(1, parts.ivf.nlist // LISTS_PER_PROBE)
+        parameters["nprobe"] = int(parts.ivf.nprobe)
+    if parts.refine is not None:
+        parts.refine.k_factor = K_FACTOR
+        parameters["k_factor_rf"] = K_FACTOR
+    return parameters
 
 
-class _Training:
-    """One run of `train`; the steps share their settings."""
-
-    def __init__(
-        self,
-        index: faiss.Index,
-        spec: IndexSpec,
-        parts: Anatomy,
-        metric: str,
-        balance: str,
-        covariance: str | None,
-        seed: int,
-        progress: Progress | None,
-    ) -> None:
-        self.index, self.spec, self.parts = index, spec, parts
-        self.metric, self.balance, self.covariance = metric, balance, covariance
-        self.seed = seed
-        self.progress = progress
-        self.seconds: dict[str, float] = {}
-        self.center = metric != "ip"
-        self.coarse: Float32 | None = None
-        self.transform: DQTransform | None = None
-
-    def run(self, sample: Float32) -> Trained:
-        parts = self.parts
-        x = sample
-        # For cosine, make_index put the normalisation first.
-        dq_place = self.spec.position + (self.metric == "cosine") if self.spec.position >= 0 else -1
-        for place, link in enumerate(parts.chain):
-            if place == dq_place:
-                x = self._rotate(x, link)
-                continue
-            with self._step("rotation"):
-                if not link.is_trained:
-                    link.train(x)
-                x = apply_transform(link, x)
-        if parts.ivf is not None:
-            self._train_coarse(x)
-        model = self._train_core(x)
-        if parts.refine is not None:
-            with self._step("refine"):
-                refined = sample
-                if self.metric == "cosine":
-                    refined = apply_transform(parts.chain[0], sample)
-                parts.refine.refine_index.train(refined)
-        _mark_trained(self.index)
-        return Trained(self.transform, model, self.covariance, self.seconds)
-
-    def _step(self, name: str) -> _Step:
-        if self.progress is not None:
-            self.progress(name)
-        return _Step(self.seconds, name)
-
-    def _rotate(self, x: Float32, link: Any) -> Float32:
-        """Learn DQ on `x` and write it into `link`, the OPQ that holds its place."""
-        moments: Moments | None = None
-        if self.covariance == "residual":
-            with self._step("coarse"):
-                centroids, _ = self._coarse_kmeans(x)
-                self.coarse = centroids
-            with self._step("rotation"):
-                moments = self._residual_moments(x, centroids)
-        with self._step("rotation"):
-            transform = DQTransform(
-                int(self.spec.n_subspaces or 1),
-                n_components=self.spec.n_components,
-                balance=self.balance,
-                center=self.center and self.covariance != "residual",
-            )
-            if moments is None:
-                moments = _moments(x)
-            transform.fit_moments(moments)
-            linear = transform.to_faiss()
-            link.A, link.b, link.have_bias = linear.A, linear.b, linear.have_bias
-            link.is_trained = True
-            self.transform = transform
-            return apply_transform(link, x)
-
-    def _coarse_kmeans(self, x: Float32) -> tuple[Float32, int]:
-        ivf = self.parts.ivf
-        rows = max(POINTS_PER_CENTROID * ivf.nlist, POINTS_PER_CODEWORD)
-        return train_kmeans(
-            _subset(x, rows, self.seed),
-            ivf.nlist,
-            n_iter=COARSE_ITERATIONS,
-            # Here k-means++ gains nothing: 0.1 % less distortion at best, on three sets.
-            init="random",
-            seed=self.seed,
-            spherical=bool(ivf.cp.spherical),
-        )
-
-    def _residual_moments(self, x: Float32, centroids: Float32) -> Moments:
-        rows = _subset(x, max(POINTS_PER_DIMENSION * x.shape[1], 65536), self.seed + 1)
-
-        def residuals(start: int) -> Moments:
-            block = rows[start : start + BLOCK_ROWS]
-            lists, _ = nearest(block, centroids, inner_product=self.metric == "ip")
-            return Moments(x.shape[1]).update(block - centroids[lists])
-
-        return _merged(residuals, len(rows), x.shape[1])
-
-    def _train_coarse(self, x: Float32) -> None:
-        ivf = self.parts.ivf
-        quantizer = faiss.downcast_index(ivf.quantizer)
-        if not quantizer.is_trained:
-            return  # a quantizer that learns codes of its own; FAISS trains it with the core
-        with self._step("coarse"):
-            if self.coarse is None:
-                centroids, _ = self._coarse_kmeans(x)
-            elif self.transform is not None:
-                centroids = apply_transform(self.transform.to_faiss(), self.coarse)
-            # The same cluster may stand twice (few distinct vectors); FAISS can live with that.
-            quantizer.add(np.ascontiguousarray(centroids))
-
-    def _train_core(self, x: Float32) -> DQModel | None:
-        core, pq = self.parts.core, self.parts.pq
-        holder = faiss.downcast_index(core.storage) if hasattr(core, "storage") else core
-        if hasattr(holder, "do_polysemous_training"):
-            # Polysemous codes permute the codewords and serve no search that is offered here.
-            holder.do_polysemous_training = False
-        if core.is_trained and pq is None:
-            return None
-        with self._step("codebooks"):
-            if pq is None:
-                core.train(x)
-                return None
-            codebooks = self._train_codebooks(x)
-            stacked = np.stack(codebooks.codebooks_)
-            faiss.copy_array_to_vector(stacked.ravel(), pq.centroids)
-            # FAISS's own training then finds the codewords in place and only sets its tables.
-            pq.train_type = faiss.ProductQuantizer.Train_hot_start
-            pq.cp.niter = 0
-            pq.cp.min_points_per_centroid = 1
-            # With exactly ksub vectors it would take those instead: one more, repeated if need be.
-            rows = pq.ksub + 1 if type(core).__name__ in SIMPLE_CORES else len(x)
-            core.train(np.resize(x, (max(rows, pq.ksub + 1), x.shape[1])))
-            pq.train_type = faiss.ProductQuantizer.Train_default
-        if self.transform is None or self.spec.position != 0:
-            return None
-        if self.parts.encodes_residuals and self.coarse is None:
-            return None
-        coarse = [] if self.coarse is None else [self.coarse]
-        return DQModel.from_parts(self.transform, codebooks, coarse)
-
-    def _train_codebooks(self, x: Float32) -> ProductCodebooks:
-        pq = self.parts.pq
-        codebooks = ProductCodebooks(
-            pq.M,
-            pq.ksub,
-            seed=self.seed,
-            n_iter=CODEBOOK_ITERATIONS,
-            max_points_per_codeword=POINTS_PER_CODEWORD * max(1, 256 // pq.ksub),
-        )
-        rows = _subset(x, codebooks.training_rows(), self.seed + 2)
-        quantizer = self.parts.ivf.quantizer if self.parts.encodes_residuals else None
-        if quantizer is not None and quantizer.ntotal:
-            rows = np.concatenate(
-                list(
-                    map_single_threaded(
-                        lambda part: coarse_residuals(quantizer, rows[part])[1],
-                        pieces(len(rows), rows.shape[1]),
-                    )
-                )
-            )
-        return codebooks.fit(rows)
-
-
-# Cores whose training is the codebooks alone: once those are in place, few vectors suffice.
-SIMPLE_CORES = ("IndexPQ", "IndexPQFastScan", "IndexIVFPQ", "IndexIVFPQFastScan")
-
-
-class _Step:
-    """Adds the time of a block to ``seconds[name]``."""
-
-    def __init__(self, seconds: dict[str, float], name: str) -> None:
-        self._seconds, self._name = seconds, name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        spent = time.perf_counter() - self._began
-        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + spent
-
-
-def _subset(x: Float32, rows: int, seed: int) -> Float32:
-    if rows >= len(x):
-        return x
-    chosen = np.random.default_rng(seed).choice(len(x), rows, replace=False, shuffle=False)
-    return x[np.sort(chosen)]
-
-
-def _moments(x: Float32) -> Moments:
-    return _merged(
-        lambda start: Moments(x.shape[1]).update(x[start : start + BLOCK_ROWS]), len(x), x.shape[1]
-    )
-
-
-def _merged(moments: Callable[[int], Moments], n: int, d: int) -> Moments:
-    total = Moments(d)
-    for part in map_single_threaded(moments, range(0, n, BLOCK_ROWS)):
-        total.merge(part)
-    return total
-
-
-def _mark_trained(index: faiss.Index) -> None:
-    """Tell the wrappers, from the inside out, that their parts are trained."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        _mark_trained(index.index)
-        index.is_trained = True
-    elif isinstance(index, faiss.IndexRefine):
-        _mark_trained(index.base_index)
-        index.is_trained = True
+def code_bytes(index: faiss.Index) -> int:
+    """Bytes a vector takes in the index: code, id in its list, links, refinement."""
+    parts = dissect(index)
+    core = parts.core
+    if hasattr(core, "hnsw"):
+        size = int(faiss.downcast_index(core.storage).sa_code_size())
+        # Links are stored for all levels one after another, four bytes each.
+        size += round(4 * core.hnsw.neighbors.size() / max(core.ntotal, 1))
+    else:
+        size = int(getattr(core, "code_size", 0)) or int(core.sa_code_size())
+    if parts.ivf is not None:
+        size += 8
+    if parts.refine is not None:
+        size += int(faiss.downcast_index(parts.refine.refine_index).sa_code_size())
+    return size

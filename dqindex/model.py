@@ -9,25 +9,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dqindex import model_file
 from dqindex.balance import OBJECTIVES
 from dqindex.codebooks import Codes, ProductCodebooks, code_dtype
-from dqindex.errors import FileFormatError, InputError
+from dqindex.errors import InputError
 from dqindex.estimator import Estimator, Matrix, boolean, check_matrix, integer, integers, one_of
 from dqindex.kmeans import STARTS, train_kmeans
 from dqindex.nearest import nearest_in_pieces
-from dqindex.store import (
-    Tensors,
-    load_tensors,
-    pack_tensors,
-    tensors_sha256,
-    unpack_tensors,
-    versions,
-)
+from dqindex.store import Tensors, atomic_file, load_tensors, tensors_sha256, unpack_tensors
 from dqindex.transform import DQTransform
 from dqindex.vectors import open_vectors
 from dqindex.vectors.convert import Float32
-
-FORMAT = 1
 
 Float64 = npt.NDArray[np.float64]
 
@@ -139,10 +131,8 @@ class DQModel(Estimator):
     # Learning.
 
     def _new_codebooks(self) -> ProductCodebooks:
-        names = ("n_subspaces", "n_codewords", "seed", "n_iter", "n_redo", "init")
         return ProductCodebooks(
-            **{name: getattr(self, name) for name in names},
-            max_points_per_codeword=self.max_points_per_codeword,
+            **{name: getattr(self, name) for name in model_file.CODEBOOK_SETTINGS}
         )
 
     def codebook_sizes(self) -> list[int]:
@@ -188,10 +178,7 @@ class DQModel(Estimator):
             if progress is not None:
                 progress(1)
         self.transform_ = DQTransform(
-            self.n_subspaces,
-            n_components=self.n_components,
-            balance=self.balance,
-            center=self.center,
+            **{name: getattr(self, name) for name in model_file.TRANSFORM_SETTINGS}
         ).fit(sample)
         projected = self.transform_.transform(sample)
         self.codebooks_ = self._new_codebooks().fit(projected, progress=progress)
@@ -304,46 +291,16 @@ class DQModel(Estimator):
 
     # Disk.
 
-    def _tensors(self) -> Tensors:
-        transform = self.transform_
-        tensors: Tensors = {
-            "mean": transform.mean_,
-            "components": transform.components_,
-            "variances": transform.variances_,
-            "groups": np.repeat(
-                np.arange(self.n_subspaces, dtype=np.int32),
-                len(transform.components_) // self.n_subspaces,
-            ),
-            "unused_codewords": self.codebooks_.unused_codewords_,
-        }
-        for level, centroids in enumerate(self.coarse_):
-            tensors[f"coarse.{level}"] = centroids
-        for level, codebook in enumerate(self.codebooks_.codebooks_):
-            tensors[f"codebook.{level}"] = codebook
-        return tensors
-
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the learned tensors: two models with one fingerprint code alike."""
         self._check_fitted()
-        return tensors_sha256(self._tensors())
+        return tensors_sha256(model_file.tensors_of(self))
 
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
         self._check_fitted()
-        settings = self.get_params()
-        settings["coarse"] = list(self.coarse)
-        if not isinstance(self.n_codewords, int):
-            settings["n_codewords"] = [int(size) for size in self.n_codewords]
-        metadata = {
-            "format": "dqindex-model",
-            "format_version": FORMAT,
-            "settings": settings,
-            "imbalance": self.transform_.imbalance_,
-            "n_samples": self.transform_.n_samples_seen_,
-            "versions": versions(),
-        }
-        return pack_tensors(self._tensors(), metadata)
+        return model_file.pack(self)
 
     def save(self, path: str | Path) -> None:
         """Write one ``.safetensors`` file, whole or not at all.
@@ -353,8 +310,6 @@ class DQModel(Estimator):
         StorageError
             If it cannot be written; a file that stood there is untouched.
         """
-        from dqindex.store import atomic_file
-
         content = self.to_bytes()
         with atomic_file(path) as file:
             file.write(content)
@@ -376,42 +331,9 @@ class DQModel(Estimator):
         return cls._unpack(*unpack_tensors(data, name), name)
 
     @classmethod
-    def _unpack(cls, tensors: Tensors, metadata: dict[str, Any], path: str) -> DQModel:
-        if metadata.get("format") != "dqindex-model":
-            raise FileFormatError(f"{path}: not a dqindex model")
-        if metadata.get("format_version") != FORMAT:
-            raise FileFormatError(
-                f"{path}: model format {metadata.get('format_version')}, this dqindex reads "
-                f"{FORMAT}; upgrade dqindex"
-            )
-        try:
-            settings = metadata["settings"]
-            settings["coarse"] = tuple(settings["coarse"])
-            self = cls(**settings)
-            transform = DQTransform(
-                self.n_subspaces,
-                n_components=self.n_components,
-                balance=self.balance,
-                center=self.center,
-            )
-            transform.mean_ = tensors["mean"]
-            transform.components_ = tensors["components"]
-            transform.variances_ = tensors["variances"]
-            transform.subspace_variances_ = (
-                tensors["variances"].reshape(self.n_subspaces, -1).sum(axis=1)
-            )
-            transform.imbalance_ = metadata["imbalance"]
-            transform.n_features_in_ = len(transform.mean_)
-            transform.n_samples_seen_ = metadata["n_samples"]
-            codebooks = self._new_codebooks()
-            codebooks.codebooks_ = [
-                tensors[f"codebook.{level}"] for level in range(self.n_subspaces)
-            ]
-            codebooks.unused_codewords_ = tensors["unused_codewords"]
-            codebooks.n_features_in_ = len(transform.components_)
-            self.coarse_ = [tensors[f"coarse.{level}"] for level in range(len(self.coarse))]
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path}: the model lacks or garbles {error}") from None
-        self.transform_, self.codebooks_ = transform, codebooks
+    def _unpack(cls, tensors: Tensors, metadata: dict[str, Any], name: str) -> DQModel:
+        settings, transform, codebooks, coarse = model_file.unpack(tensors, metadata, name)
+        self = cls(**settings)
+        self.transform_, self.codebooks_, self.coarse_ = transform, codebooks, coarse
         self.n_features_in_ = transform.n_features_in_
         return self

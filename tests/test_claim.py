@@ -9,7 +9,8 @@ import pytest
 from conftest import clustered
 
 from dqindex import DQTransform
-from dqindex.claim import fixed_point_distance, validate
+from dqindex.claim import validate
+from dqindex.claim.training import fixed_point_distance
 from dqindex.errors import InputError
 
 SMALL = {"n_subspaces": 4, "n_codewords": 16, "train_rows": 1500}

@@ -300,16 +300,23 @@ def test_help_imports_nothing_heavy():
     assert all(name in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_has_help(name, run):
-    command = cli.get_command(None, name)
+def every_command(group=cli, path=()):
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        yield (*path, name), command
+        if hasattr(command, "list_commands"):
+            yield from every_command(command, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), every_command())
+def test_every_command_and_option_has_help(path, command, run):
     assert command.help
     for parameter in command.params:
         if parameter.param_type_name == "option":
-            assert parameter.help, f"{name} {parameter.name}"
-    done = run(name, "--help")
+            assert parameter.help, f"{path} {parameter.name}"
+    done = run(*path, "--help")
     assert done.returncode == 0
-    assert done.stdout.startswith(f"Usage: dqindex {name}")
+    assert done.stdout.startswith(f"Usage: dqindex {' '.join(path)}")
 
 
 def test_version(run):

@@ -9,12 +9,12 @@ import pytest
 
 from dqindex import DQModel, open_index
 from dqindex.folder import FORMAT_VERSION
-from dqindex.model import FORMAT
+from dqindex.model_file import FORMAT_VERSION as MODEL_VERSION
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.mark.parametrize("version", range(1, FORMAT + 1))
+@pytest.mark.parametrize("version", range(1, MODEL_VERSION + 1))
 def test_models(version):
     answers = np.load(GOLDEN / f"answers-v{version}.npz")
     model = DQModel.load(GOLDEN / f"model-v{version}.safetensors")

@@ -13,7 +13,8 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from dqindex import DQModel
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
-from dqindex.sids.extract import append, semantic_ids
+from dqindex.sids.append import append
+from dqindex.sids.extract import semantic_ids
 from dqindex.sids.formats import FORMATS, export, level_name, read_sids
 from dqindex.sids.map import SemanticIds
 from dqindex.sids.neighbors import linkage

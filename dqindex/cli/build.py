@@ -50,8 +50,8 @@ def command(
     DIR holds manifest.json, which names the FAISS index, the ids and the model. It is replaced in
     one step: a build that fails or is interrupted leaves what stood there.
     """
+    from dqindex.build import build_index
     from dqindex.folder import write_folder
-    from dqindex.index import build_index
 
     source = options.open_source(vectors, vector_column, id_column, ids_path)
     with write_folder(output) as writer, progress(quiet) as report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from dqindex.model import DQModel
 from dqindex.sids.tuples import Tokens, TupleSet
 from dqindex.store import atomic_file, storage_error, versions
 from dqindex.vectors.ids import check_ids
+
+if TYPE_CHECKING:
+    from dqindex.sids.refit import Refit
 
 FORMAT = "dqindex-sids"
 FORMAT_VERSION = 1
@@ -176,6 +179,34 @@ class SemanticIds:
             )
         self.model = model
         return self
+
+    # What a user does with a map; each lives in a file of its own.
+
+    def evaluate(self, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
+        """Figures of the map: see `dqindex.sids.quality.evaluate`."""
+        from dqindex.sids.quality import evaluate
+
+        return evaluate(self, vectors, seed=seed)
+
+    def append(
+        self, vectors: Any, ids: Any = None, **settings: Any
+    ) -> tuple[SemanticIds, SemanticIds]:
+        """The map with new items, and these alone: see `dqindex.sids.append.append`."""
+        from dqindex.sids.append import append
+
+        return append(self, vectors, ids, **settings)
+
+    def refit(self, vectors: Any, ids: Any = None, **settings: Any) -> Refit:
+        """A map of the catalogue as it is now: see `dqindex.sids.refit.refit`."""
+        from dqindex.sids.refit import refit
+
+        return refit(self, vectors, ids, **settings)
+
+    def export(self, path: str | Path, form: str) -> None:
+        """Write another format: see `dqindex.sids.formats`."""
+        from dqindex.sids.formats import export
+
+        export(self, path, form)
 
     def need_model(self) -> DQModel:
         """The model, or an error that says it is missing."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from dqindex import DQModel, build_index, open_vectors
 from dqindex.folder import FORMAT_VERSION
-from dqindex.model import FORMAT
+from dqindex.model_file import FORMAT_VERSION as MODEL_VERSION
 
 HERE = Path(__file__).parent
 
@@ -21,7 +21,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(300, 6)) * [4, 3, 2, 1, 0.5, 0.1]).astype(np.float32)
     model = DQModel(2, [4, 6], coarse=(3,)).fit(x)
-    model.save(HERE / f"model-v{FORMAT}.safetensors")
+    model.save(HERE / f"model-v{MODEL_VERSION}.safetensors")
     ids = np.array([f"i{row}" for row in range(300)])
     index = build_index(open_vectors(x, ids=ids), "DQ2,IVF4,PQ2x4")
     index.save(HERE / f"index-v{FORMAT_VERSION}")

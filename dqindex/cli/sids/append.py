@@ -31,7 +31,7 @@ def command(
     quiet: bool,
 ) -> None:
     """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
-    from dqindex.sids.extract import append
+    from dqindex.sids.append import append
     from dqindex.sids.map import model_beside
     from dqindex.store import check_writable
 

@@ -1,0 +1,95 @@
+"""The note's claim, measured: L_R = L_C, so training DQ-VAE is training a PQ.
+
+Each section gives figures with a tolerance and a verdict. Controls, where the identity must not
+hold, are part of it: a check that can't fail shows nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dqindex.claim.identity import controls, gradients, identity
+from dqindex.claim.pq import pq_codewords
+from dqindex.claim.training import EPOCHS, beta, training
+from dqindex.claim.verdict import Check, Progress, Report, Section
+from dqindex.dqvae import DQVAE, Frame
+from dqindex.errors import InputError
+from dqindex.estimator import check_matrix
+from dqindex.transform import DQTransform
+
+__all__ = ["Check", "Report", "Section", "validate"]
+
+HELD_OUT = 0.2
+
+
+def validate(
+    X: Any,
+    *,
+    n_subspaces: int = 8,
+    n_codewords: int = 256,
+    train_rows: int = 20_000,
+    transform: DQTransform | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Measure every part of the claim on `X`.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        All of it is used for the identity; `train_rows` of it for what is trained.
+    n_subspaces, n_codewords : int
+        L and K.
+    train_rows : int
+        Vectors to train on, a fifth of them held out.
+    transform : DQTransform, optional
+        Fitted; by default one is fitted to `X`. One that is not orthonormal fails, as it must.
+    seed : int
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If `X` is not a finite matrix, or has too few rows.
+    """
+    report = progress or (lambda what, done, total: None)
+    z = check_matrix(X, "validate").astype(np.float64)
+    need = int(np.ceil(n_codewords / (1 - HELD_OUT))) + 1
+    if min(len(z), train_rows) < need:
+        raise InputError(
+            f"validate: {min(len(z), train_rows)} vectors to train on are too few for "
+            f"{n_codewords} codewords; it needs {need}"
+        )
+    if transform is None:
+        transform = DQTransform(n_subspaces).fit(z)
+    elif transform.n_subspaces != n_subspaces:
+        raise InputError(
+            f"validate: transform has {transform.n_subspaces} subspaces, not {n_subspaces}"
+        )
+    frame = Frame.of(transform)
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(z))[:train_rows]
+    cut = int(len(rows) * (1 - HELD_OUT))
+    train, held = z[rows[:cut]], z[rows[cut:]]
+    pq = pq_codewords(frame, train, n_codewords, seed)
+    sgd = DQVAE(n_subspaces, n_codewords, optimizer="sgd", n_epochs=EPOCHS[0], seed=seed)
+    trained = sgd.fit(train, transform=transform).codewords_
+    sections = [
+        identity(z, frame, pq, trained, transform.dropped_, rng, report),
+        gradients(train[:4096], frame, pq, rng),
+        beta(train, transform, n_codewords, seed, report),
+        training(train, held, transform, n_codewords, seed, report),
+        controls(z, n_subspaces, n_codewords, seed, report),
+    ]
+    return Report(
+        {"n": len(z), "d": z.shape[1], "trained_on": cut, "held_out": len(rows) - cut},
+        {"n_subspaces": n_subspaces, "n_codewords": n_codewords, "seed": seed},
+        sections,
+    )

@@ -1,0 +1,19 @@
+"""PQ in the shape of DQ-VAE's codewords."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dqindex.codebooks import ProductCodebooks
+from dqindex.dqvae import Codewords, Float64, Frame
+
+
+def pq_codewords(
+    frame: Frame, z: Float64, n_codewords: int, seed: int, n_redo: int = 1
+) -> Codewords:
+    """Codebooks by k-means in every subspace, run to its end: (L, K, dsub)."""
+    pq = ProductCodebooks(
+        frame.n_subspaces, n_codewords, seed=seed, n_iter=100, n_redo=n_redo,
+        max_points_per_codeword=len(z),
+    )  # fmt: skip
+    return np.stack(pq.fit(frame.project(z).reshape(len(z), -1)).codebooks_).astype(np.float64)

@@ -1,0 +1,102 @@
+"""New items under a frozen model: no published ID moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dqindex.errors import InputError
+from dqindex.sids.extract import Progress, encode, resolve
+from dqindex.sids.map import SemanticIds
+from dqindex.sids.unique import check_capacity
+from dqindex.threads import thread_limit
+from dqindex.vectors import VectorSource, open_vectors
+
+
+def append(
+    sids: SemanticIds,
+    vectors: Any,
+    ids: Any = None,
+    *,
+    threads: int | None = None,
+    block_rows: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[SemanticIds, SemanticIds]:
+    """New items under the frozen model of a published map; no published ID moves.
+
+    Parameters
+    ----------
+    sids : SemanticIds
+        With its model attached.
+    vectors, ids
+        Of the new items; ids must be new, and of the map's type.
+
+    Returns
+    -------
+    whole : SemanticIds
+        The published items, unchanged and first, then the new ones.
+    delta : SemanticIds
+        The new ones alone.
+
+    Raises
+    ------
+    InputError
+        If an id is in the map already, ids are of another type, or there is no room.
+    """
+    model = sids.need_model()
+    report = progress or (lambda what, done, total: None)
+    source = open_vectors(vectors, ids=ids)
+    new_ids = _new_ids(sids, source)
+    if sids.unique in ("reassign", "cap"):
+        check_capacity(len(sids) + source.n, model.code_sizes(), sids.cap)
+    with thread_limit(threads):
+        codes, distortion = encode(source, model, block_rows, report)
+        fresh = SemanticIds(
+            codes, codes, distortion, model.code_sizes(), new_ids, sids.fingerprint, sids.unique,
+            sids.cap, model,
+        )  # fmt: skip
+        taken = sids.base_codes if sids.unique == "suffix" else sids.codes
+        delta = resolve(fresh, source, taken=taken, report=report)
+    sizes = [max(pair) for pair in zip(sids.sizes, delta.sizes, strict=True)]
+    delta = replace(delta, sizes=sizes)
+    whole = replace(
+        sids,
+        codes=np.concatenate([sids.codes, delta.codes]),
+        base_codes=np.concatenate([sids.base_codes, delta.base_codes]),
+        distortion=np.concatenate([sids.distortion, delta.distortion]),
+        ids=None if sids.ids is None else pa.concat_arrays([sids.ids, delta.item_ids]),
+        sizes=sizes,
+    )
+    return whole, delta
+
+
+def _new_ids(sids: SemanticIds, source: VectorSource) -> pa.Array:
+    """Ids of the new items, in the type of the map's; rows go on counting where there are none."""
+    if sids.ids is None:
+        if source.ids is not None:
+            raise InputError(
+                f"{source.name}: the new items have ids, but the map's are row numbers; extract "
+                "the map with ids"
+            )
+        return pa.array(np.arange(len(sids), len(sids) + source.n))
+    if source.ids is None:
+        raise InputError(f"{source.name}: the new items need ids, as those of the map have")
+    try:
+        ids = source.ids.cast(sids.ids.type)
+    except pa.ArrowException:
+        raise InputError(
+            f"{source.name}: ids of type {source.ids.type}, those of the map are {sids.ids.type}"
+        ) from None
+    known = pc.is_in(ids, value_set=sids.ids)
+    twice = pc.sum(known).as_py() or 0
+    if twice:
+        first = ids.filter(known)[0].as_py()
+        raise InputError(
+            f"{source.name}: {twice} ids are in the map already, for example {first!r}; append "
+            "new items only, or refit"
+        )
+    return ids

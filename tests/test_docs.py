@@ -1,0 +1,46 @@
+"""Documents say what the code does: made from it, and naming all of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dqindex.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("script", ["scripts/cli_reference.py", "benchmarks/readme.py"])
+def test_what_is_made_is_not_stale(script):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name):
+    text = (ROOT / "README.md").read_text()
+    assert re.search(rf"dqindex {name}|`{name}`", text)
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_results_say_what_made_them():
+    import json
+
+    results = list((ROOT / "benchmarks" / "results").glob("*.json"))
+    assert results
+    for file in results:
+        record = json.loads(file.read_text())
+        assert record["command"].startswith("python benchmarks/")
+        assert {"machine", "versions", "rows"} <= set(record)
+        assert file.stat().st_size < 2**20
