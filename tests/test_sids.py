@@ -380,6 +380,10 @@ def test_command_line(run, tmp_path, x, names):
     done = run("sids", "evaluate", "u.parquet", "--vectors", "all.npy", "--json")
     assert json.loads(done.stdout)["after"]["unique_share"] == 1.0
     assert "perplexity" in run("sids", "evaluate", "s.parquet").stdout
+    assert (
+        json.loads(run("info", "s.parquet", "--json").stdout)["fingerprint"] == told["fingerprint"]
+    )
+    assert "unique_share" in run("info", "s.parquet").stdout
     assert run("sids", "export", "u.parquet", "-o", "u.json", "--format", "lc-rec").returncode == 0
     assert json.loads(run("sids", "evaluate", "u.json", "--json").stdout)["n"] == 3000
     assert run("sids", "neighbors", "u.parquet", "-o", "e.parquet", "-k", "3").returncode == 0

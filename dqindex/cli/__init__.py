@@ -17,7 +17,7 @@ COMMANDS = {
     "demo": "Show it all on 400,000 real word vectors, in under a minute.",
     "build": "Build an index that stock FAISS reads.",
     "search": "Find the nearest neighbours of queries.",
-    "info": "Describe a model or an index.",
+    "info": "Describe a model, an index or a map of semantic IDs.",
     "sids": "Semantic IDs: extract, append, refit, evaluate, export, neighbors.",
     "validate": "Check, on your vectors, that DQ-VAE is PQ.",
     "fit": "Learn a model: rotation and codebooks.",

@@ -16,12 +16,15 @@ from dqindex.cli.terminal import table
 @click.argument("path")
 @options.as_json
 def command(path: str, as_json: bool) -> None:
-    """Describe the model or the index at PATH: spec, sizes, variances, settings, versions."""
+    """Describe the model, index or SID map at PATH: sizes, variances, settings, versions."""
     from dqindex.errors import StorageError
 
     if not Path(path).exists():
-        raise StorageError(f"{path}: no such file or folder; give a model or an index")
-    found = _index(path) if Path(path).is_dir() else _model(path)
+        raise StorageError(f"{path}: no such file or folder; give a model, an index or a map")
+    if Path(path).is_dir():
+        found = _index(path)
+    else:
+        found = _map(path) if Path(path).suffix == ".parquet" else _model(path)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -30,12 +33,11 @@ def command(path: str, as_json: bool) -> None:
 
 def _index(path: str) -> dict[str, Any]:
     """Everything in the manifest, after the files it names were verified."""
-    from dqindex.folder import checked as check
     from dqindex.folder import read_version
 
     def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         for role in manifest["files"]:
-            with check(folder, manifest, role):
+            with checked(folder, manifest, role):
                 pass
         return manifest
 
@@ -65,9 +67,23 @@ def _model(path: str) -> dict[str, Any]:
     }
 
 
+def _map(path: str) -> dict[str, Any]:
+    from dqindex.sids.map import SemanticIds
+
+    sids = SemanticIds.load(path)
+    return {
+        **sids.metadata(),
+        "n": len(sids),
+        "unique_share": sids.unique_share(),
+        "distortion": float(sids.distortion.mean()),
+        "settings": {"unique": sids.unique, "cap": sids.cap},
+    }
+
+
 def _print(path: str, found: dict[str, Any]) -> None:
     names = ("spec", "metric", "n", "d", "bytes_per_vector", "search_parameters", "code_sizes",
-             "unused_codewords", "fingerprint", "format", "format_version")  # fmt: skip
+             "unused_codewords", "unique_share", "distortion", "fingerprint", "format",
+             "format_version")  # fmt: skip
     rows = [[name, found[name]] for name in names if name in found]
     rows += [[name, value] for name, value in found["settings"].items()]
     rows += [[f"version of {name}", value] for name, value in found["versions"].items()]

@@ -75,9 +75,9 @@ class SemanticIds:
         """Distinct published tuples over items."""
         return len(TupleSet(self.codes, self.sizes).counts) / len(self)
 
-    def table(self) -> pa.Table:
-        """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata."""
-        metadata = {
+    def metadata(self) -> dict[str, Any]:
+        """What the file says of the map's origin."""
+        return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "fingerprint": self.fingerprint,
@@ -87,6 +87,9 @@ class SemanticIds:
             "own_ids": self.ids is not None,
             "versions": versions(),
         }
+
+    def table(self) -> pa.Table:
+        """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata."""
         columns = {
             "item_id": self.item_ids,
             "codes": _lists(self.codes),
@@ -94,7 +97,7 @@ class SemanticIds:
             "distortion": pa.array(self.distortion.astype(np.float32)),
         }
         return pa.table(columns).replace_schema_metadata(
-            {"dqindex": json.dumps(metadata, sort_keys=True)}
+            {"dqindex": json.dumps(self.metadata(), sort_keys=True)}
         )
 
     def save(self, path: str | Path) -> None:
