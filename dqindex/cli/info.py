@@ -33,7 +33,7 @@ def command(path: str, as_json: bool) -> None:
 
 def _index(path: str) -> dict[str, Any]:
     """Everything in the manifest, after the files it names were verified."""
-    from dqindex.folder import read_version
+    from dqindex.folder import checked, read_version
 
     def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         for role in manifest["files"]:
