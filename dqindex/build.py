@@ -9,7 +9,7 @@ import faiss
 
 from dqindex.add import add_block
 from dqindex.balance import OBJECTIVES
-from dqindex.errors import InputError
+from dqindex.errors import InputError, SpecError
 from dqindex.folder import Manifest
 from dqindex.index import DQIndex
 from dqindex.spec import dissect, make_index, parse_spec
@@ -30,6 +30,7 @@ def build_index(
     metric: str = "l2",
     balance: str = "log-variance",
     covariance: str | None = None,
+    polish: int = 0,
     train_rows: int | None = None,
     block_rows: int | None = None,
     threads: int | None = None,
@@ -52,6 +53,8 @@ def build_index(
     covariance : {"raw", "residual"}, optional
         What DQ learns its axes from; by default the residuals to the coarse centroids where the
         index quantises those, the vectors themselves otherwise.
+    polish : int
+        Rounds of OPQ from the DQ start, at most; 0 for none. See `dqindex.polish`.
     train_rows : int, optional
         Size of the training sample.
     block_rows, threads, seed
@@ -87,6 +90,10 @@ def build_index(
         index = make_index(parsed, source.d, metric)
         parts = dissect(index)
         covariance = check_covariance(parsed, parts, covariance)
+        if polish < 0 or (polish and (parsed.n_subspaces is None or parts.pq is None)):
+            raise SpecError(
+                f"spec {spec!r}: polish={polish} needs a DQ before a PQ, and 0 or more rounds"
+            )
         if source.n < least_rows(parts):
             raise InputError(
                 f"{source.name}: {source.n} vectors are too few for {spec!r}, which needs at "
@@ -106,6 +113,7 @@ def build_index(
             metric=metric,
             balance=balance,
             covariance=covariance,
+            polish_rounds=polish,
             seed=seed,
             progress=lambda step: report(f"train {step}", 0, 0),
         )
@@ -127,6 +135,7 @@ def build_index(
         "settings": {
             "balance": balance if trained.transform is not None else None,
             "covariance": trained.covariance,
+            "polish": polish,
             "train_rows": used,
             "seed": seed,
         },

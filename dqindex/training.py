@@ -16,7 +16,8 @@ from dqindex.errors import InputError, SpecError
 from dqindex.kmeans import train_kmeans
 from dqindex.model import DQModel
 from dqindex.moments import Moments
-from dqindex.nearest import nearest, pieces
+from dqindex.nearest import nearest, nearest_in_pieces, pieces
+from dqindex.polish import POLISH_ROWS, polish
 from dqindex.spec import Anatomy, IndexSpec, dissect
 from dqindex.threads import map_single_threaded
 from dqindex.transform import DQTransform
@@ -100,6 +101,7 @@ def train(
     metric: str = "l2",
     balance: str = "log-variance",
     covariance: str | None = None,
+    polish_rounds: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Trained:
@@ -119,7 +121,9 @@ def train(
             f"spec {spec.text!r} needs at least {least_rows(parts)} vectors to train, there are "
             f"{len(sample)}; use fewer lists or codewords"
         )
-    return _Training(index, spec, parts, metric, balance, covariance, seed, progress).run(sample)
+    training = _Training(index, spec, parts, metric, balance, covariance, seed, progress)
+    training.polish_rounds = polish_rounds
+    return training.run(sample)
 
 
 class _Training:
@@ -141,6 +145,7 @@ class _Training:
         self.seed = seed
         self.progress = progress
         self.seconds: dict[str, float] = {}
+        self.polish_rounds = 0
         self.center = metric != "ip"
         self.coarse: Float32 | None = None
         self.transform: DQTransform | None = None
@@ -194,6 +199,18 @@ class _Training:
             if moments is None:
                 moments = _moments(x)
             transform.fit_moments(moments)
+        if self.polish_rounds:
+            with self._step("polish"):
+                rows = _subset(x, POLISH_ROWS, self.seed + 3)
+                if self.coarse is not None:
+                    lists, _ = nearest_in_pieces(
+                        rows, self.coarse, inner_product=self.metric == "ip"
+                    )
+                    rows = rows - self.coarse[lists]
+                transform = polish(
+                    transform, rows, self.parts.pq.ksub, rounds=self.polish_rounds, seed=self.seed
+                )
+        with self._step("rotation"):
             linear = transform.to_faiss()
             link.A, link.b, link.have_bias = linear.A, linear.b, linear.have_bias
             link.is_trained = True

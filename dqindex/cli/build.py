@@ -29,6 +29,11 @@ from dqindex.cli.terminal import progress, say
     help="What DQ learns its axes from.  [default: residual where the index encodes residuals]",
 )  # fmt: skip
 @click.option(
+    "--polish", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Rounds of OPQ from the DQ start, at most: more recall where a code has few bits for many "
+    "dimensions.",
+)  # fmt: skip
+@click.option(
     "--train-rows", type=click.IntRange(min=1),
     help="Vectors to train on.  [default: by the spec]",
 )  # fmt: skip
