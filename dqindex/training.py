@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import faiss
@@ -121,34 +122,27 @@ def train(
             f"spec {spec.text!r} needs at least {least_rows(parts)} vectors to train, there are "
             f"{len(sample)}; use fewer lists or codewords"
         )
-    training = _Training(index, spec, parts, metric, balance, covariance, seed, progress)
-    training.polish_rounds = polish_rounds
-    return training.run(sample)
+    return _Training(
+        index, spec, parts, metric, balance, covariance, polish_rounds, seed, progress
+    ).run(sample)
 
 
+@dataclass
 class _Training:
-    """One run of `train`; the steps share their settings."""
+    """One run of `train`; the steps share their settings, and what they have learned."""
 
-    def __init__(
-        self,
-        index: faiss.Index,
-        spec: IndexSpec,
-        parts: Anatomy,
-        metric: str,
-        balance: str,
-        covariance: str | None,
-        seed: int,
-        progress: Progress | None,
-    ) -> None:
-        self.index, self.spec, self.parts = index, spec, parts
-        self.metric, self.balance, self.covariance = metric, balance, covariance
-        self.seed = seed
-        self.progress = progress
-        self.seconds: dict[str, float] = {}
-        self.polish_rounds = 0
-        self.center = metric != "ip"
-        self.coarse: Float32 | None = None
-        self.transform: DQTransform | None = None
+    index: faiss.Index
+    spec: IndexSpec
+    parts: Anatomy
+    metric: str
+    balance: str
+    covariance: str | None
+    polish_rounds: int
+    seed: int
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    coarse: Float32 | None = None
+    transform: DQTransform | None = None
 
     def run(self, sample: Float32) -> Trained:
         parts = self.parts
@@ -194,7 +188,7 @@ class _Training:
                 int(self.spec.n_subspaces or 1),
                 n_components=self.spec.n_components,
                 balance=self.balance,
-                center=self.center and self.covariance != "residual",
+                center=self.metric != "ip" and self.covariance != "residual",
             )
             if moments is None:
                 moments = _moments(x)
@@ -243,9 +237,12 @@ class _Training:
     def _train_coarse(self, x: Float32) -> None:
         ivf = self.parts.ivf
         quantizer = faiss.downcast_index(ivf.quantizer)
-        if not quantizer.is_trained:
-            return  # a quantizer that learns codes of its own; FAISS trains it with the core
         with self._step("coarse"):
+            if not quantizer.is_trained:
+                # It learns codes of its own (IMI, PQ); FAISS knows how.
+                x = np.ascontiguousarray(x)
+                ivf.train_q1(len(x), faiss.swig_ptr(x), False, ivf.metric_type)
+                return
             if self.coarse is None:
                 centroids, _ = self._coarse_kmeans(x)
             elif self.transform is not None:
@@ -293,8 +290,8 @@ class _Training:
             max_points_per_codeword=POINTS_PER_CODEWORD * max(1, 256 // pq.ksub),
         )
         rows = _subset(x, codebooks.training_rows(), self.seed + 2)
-        quantizer = self.parts.ivf.quantizer if self.parts.encodes_residuals else None
-        if quantizer is not None and quantizer.ntotal:
+        if self.parts.encodes_residuals:
+            quantizer = faiss.downcast_index(self.parts.ivf.quantizer)
             rows = np.concatenate(
                 list(
                     map_single_threaded(

@@ -147,6 +147,19 @@ def test_coarse_k_means_is_trained_once(data):
     np.testing.assert_allclose(rotated, centroids, atol=1e-5)
 
 
+def test_a_quantizer_that_trains_itself_sees_the_whole_sample(data):
+    base, queries = data
+    true, _ = exact_neighbors(base, queries, 10)
+    ours = build_index(base, "DQ8,IMI2x3,PQ8")
+    stock = faiss.index_factory(24, "OPQ8,IMI2x3,PQ8")
+    stock.train(base)
+    stock.add(base)
+    faiss.ParameterSpace().set_index_parameter(stock, "nprobe", 64)
+    expected = recall_at(stock.search(queries, 10)[1], true)
+    found = ours.search(queries, 10, parameters={"nprobe": 64}).positions
+    assert recall_at(found, true) > expected - 0.05
+
+
 def test_rotation_lowers_the_distortion(data):
     base, queries = data
     true, _ = exact_neighbors(base, queries, 10)
