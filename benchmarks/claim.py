@@ -62,7 +62,7 @@ def main() -> None:
         print(
             name, rows[-1]["passed"], rows[-1]["statement"], f"{rows[-1]['seconds']} s", flush=True
         )
-    common.write("claim", rows, rows=arguments.rows)
+    common.write("claim", rows, sample=arguments.rows)
 
 
 if __name__ == "__main__":

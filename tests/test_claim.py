@@ -94,6 +94,12 @@ def test_what_the_identity_does_not_need(z, how):
     assert validate(z, transform=broken(z, how), **SMALL).sections[0].passed
 
 
+def test_padding_is_no_part_of_the_claim():
+    z = clustered(2000, 10)
+    report = validate(z, n_subspaces=4, n_codewords=16, train_rows=1500)
+    assert report.passed  # 10 axes and 2 of padding
+
+
 def test_degenerate_vectors_still_obey_the_identity():
     rng = np.random.default_rng(0)
     flat = (rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 12))).astype(np.float32)

@@ -44,6 +44,12 @@ def relative_gap(
     return np.concatenate(gaps)
 
 
+def _without_padding(frame: Frame, codewords: Codewords) -> Codewords:
+    """Zero where W has no column: such a coordinate is no part of any codeword of width d / L."""
+    real = frame.axes.any(axis=0).reshape(frame.n_subspaces, 1, -1)
+    return np.where(real, codewords, 0.0)
+
+
 def _energy(z: Float64) -> float:
     return float(max(z.var(axis=0).sum(), np.finfo(np.float64).tiny))
 
@@ -66,10 +72,10 @@ def identity(
     energy = _energy(z)
     spread = np.sqrt(energy / z.shape[1])
     codebooks = {
-        "random codebooks": rng.normal(size=pq.shape) * spread,
+        "random codebooks": _without_padding(frame, rng.normal(size=pq.shape) * spread),
         "PQ codebooks": pq,
         "SGD-trained codebooks": trained,
-        "codebooks far from the data": pq + 10 * spread,
+        "codebooks far from the data": _without_padding(frame, pq + 10 * spread),
     }
     for done, (name, codewords) in enumerate(codebooks.items()):
         report("identity", done, len(codebooks))
@@ -89,6 +95,7 @@ def identity(
 def gradients(z: Float64, frame: Frame, codewords: Codewords, rng: np.random.Generator) -> Section:
     section = Section("Gradients: ∇L_R = ∇L_C for every codeword")
     moved = codewords + rng.normal(size=codewords.shape) * codewords.std()
+    moved = _without_padding(frame, moved)
     codes = assign(frame.project(z), moved)
     long_way = reconstruction_gradient(z, codes, moved, frame)
     short_way = codebook_gradient(z, codes, moved, frame)
@@ -113,7 +120,7 @@ def gradients(z: Float64, frame: Frame, codewords: Codewords, rng: np.random.Gen
                 shifted[place] += sign * step
                 values.append(float(loss(z, codes, shifted, frame).mean()))
             slope = (values[0] - values[1]) / (2 * step)
-            worst = max(worst, abs(slope - gradient[place]))
+            worst = max(worst, abs(slope - float(gradient[place])))
         section.below(
             f"{name} against central differences, the codes held", worst / scale, 1e-6,
             f"{len(probes)} entries",
