@@ -48,8 +48,8 @@ def build_index(
         as in ``DQ16,IVF1024,PQ16``.
     metric : {"l2", "ip", "cosine"}
     balance : {"log-variance", "variance"}
-        What DQ makes equal between subspaces. The default finds more neighbours, in most cases
-        that were measured (benchmarks/results/dq_vs_opq.json).
+        What DQ makes equal between subspaces. The default finds more neighbours in flat indexes;
+        on residuals the two are level (benchmarks/results/dq_vs_opq.json).
     covariance : {"raw", "residual"}, optional
         What DQ learns its axes from; by default the residuals to the coarse centroids where the
         index quantises those, the vectors themselves otherwise.
