@@ -14,8 +14,8 @@ from dqindex.sids.map import SemanticIds
 from dqindex.sids.tuples import Int64
 from dqindex.threads import map_single_threaded
 
-# Entries of a block's product; about 12 bytes each, one block a thread.
-BLOCK_ENTRIES = 8_000_000
+# Entries of a block's product; about 40 bytes each while it is sorted, a few blocks in flight.
+BLOCK_ENTRIES = 2_000_000
 
 
 def linkage(
