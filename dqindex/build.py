@@ -139,22 +139,10 @@ def build_index(
             "train_rows": used,
             "seed": seed,
         },
-        "transform": _describe(trained.transform),
+        "transform": None if trained.transform is None else trained.transform.summary(),
         "versions": versions(),
     }
     return DQIndex(index, manifest, ids, trained.model, trained.seconds)
-
-
-def _describe(transform: Any) -> dict[str, Any] | None:
-    if transform is None:
-        return None
-    return {
-        "n_subspaces": transform.n_subspaces,
-        "d_out": len(transform.components_),
-        "imbalance": transform.imbalance_,
-        "subspace_variances": transform.subspace_variances_.tolist(),
-        "variances": transform.variances_.tolist(),
-    }
 
 
 def _default_parameters(index: faiss.Index) -> dict[str, float]:

@@ -79,6 +79,17 @@ class HashingFile(io.RawIOBase):
         return self._hash.hexdigest()
 
 
+def _temporary(path: Path) -> tuple[int, str]:
+    """An open temporary file beside `path`: its handle and its name."""
+    if path.is_dir():
+        raise StorageError(f"{path}: is a folder; name a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    except OSError as error:
+        raise storage_error(path, "be written", error) from None
+    return handle, name
+
+
 @contextmanager
 def atomic_file(
     path: Path | str, rename: Callable[[HashingFile], str] | None = None
@@ -99,12 +110,7 @@ def atomic_file(
         If the folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
-    if path.is_dir():
-        raise StorageError(f"{path}: is a folder; name a file")
-    try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-    except OSError as error:
-        raise storage_error(path, "be written", error) from None
+    handle, name = _temporary(path)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as raw:
@@ -128,12 +134,7 @@ def atomic_file(
 def check_writable(path: Path | str) -> None:
     """Fail now, not after an hour's work, if a file cannot be made at `path`."""
     path = Path(path)
-    if path.is_dir():
-        raise StorageError(f"{path}: is a folder; name a file")
-    try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-    except OSError as error:
-        raise storage_error(path, "be written", error) from None
+    handle, name = _temporary(path)
     os.close(handle)
     Path(name).unlink()
 

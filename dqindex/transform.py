@@ -221,6 +221,17 @@ class DQTransform(Estimator):
         """Directions of the input that no row of `components_` covers."""
         return self.n_features_in_ - int(np.count_nonzero(self.components_.any(axis=1)))
 
+    def summary(self) -> dict[str, Any]:
+        """What was learned, in figures for JSON: variances and how evenly they were dealt."""
+        self._check_fitted()
+        return {
+            "n_subspaces": self.n_subspaces,
+            "d_out": len(self.components_),
+            "imbalance": self.imbalance_,
+            "subspace_variances": self.subspace_variances_.tolist(),
+            "variances": self.variances_.tolist(),
+        }
+
     def transform(self, X: Any) -> Matrix:
         """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
         self._check_fitted()

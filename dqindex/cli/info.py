@@ -50,20 +50,13 @@ def _model(path: str) -> dict[str, Any]:
 
     model = DQModel.load(path)
     metadata = load_tensors(path)[1]
-    transform = model.transform_
     return {
         **metadata,
         "fingerprint": model.fingerprint,
         "d": model.n_features_in_,
         "code_sizes": model.code_sizes(),
         "unused_codewords": model.codebooks_.unused_codewords_.tolist(),
-        "transform": {
-            "n_subspaces": transform.n_subspaces,
-            "d_out": len(transform.components_),
-            "imbalance": transform.imbalance_,
-            "subspace_variances": transform.subspace_variances_.tolist(),
-            "variances": transform.variances_.tolist(),
-        },
+        "transform": model.transform_.summary(),
     }
 
 

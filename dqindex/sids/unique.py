@@ -114,7 +114,7 @@ def reassign(
     room = np.maximum(cap - published, 0)
     numbers = known.numbers[offset:]
     turns = rows[order]
-    keeps = _first_of_each(numbers[turns], room)
+    keeps = _rank_within(numbers[turns]) < room[numbers[turns]]
     # Who contends for nothing keeps its tuple as well, and takes its room.
     staying = np.ones(len(base), dtype=bool)
     staying[turns[~keeps]] = False
@@ -134,15 +134,16 @@ def reassign(
     return codes, waiting, distortion
 
 
-def _first_of_each(numbers: Int64, room: Int64) -> npt.NDArray[np.bool_]:
-    """Whether each is among the first ``room[number]`` of its number."""
+def _rank_within(numbers: Int64) -> Int64:
+    """How many of the same number stand before each."""
     by_number = np.argsort(numbers, kind="stable")
     ordered = numbers[by_number]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    rank = np.arange(len(ordered)) - np.repeat(starts, np.diff(starts, append=len(ordered)))
-    kept = np.empty(len(numbers), dtype=bool)
-    kept[by_number] = rank < room[ordered]
-    return kept
+    rank = np.empty(len(numbers), dtype=np.int64)
+    rank[by_number] = np.arange(len(ordered)) - np.repeat(
+        starts, np.diff(starts, append=len(ordered))
+    )
+    return rank
 
 
 class _Room:
@@ -273,10 +274,6 @@ def suffixes(
     known = TupleSet(whole, sizes)
     before = np.bincount(known.numbers[:offset], minlength=len(known.counts))
     numbers = known.numbers[offset:][order]
-    by_number = np.argsort(numbers, kind="stable")
-    ordered = numbers[by_number]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    rank = np.arange(len(ordered)) - np.repeat(starts, np.diff(starts, append=len(ordered)))
     out = np.empty(len(codes), dtype=np.int32)
-    out[order[by_number]] = rank + before[ordered]
+    out[order] = _rank_within(numbers) + before[numbers]
     return out
