@@ -1,0 +1,53 @@
+"""hnswlib: the reference HNSW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hnswlib
+import numpy as np
+
+from dqindex.bench.peers.base import EF, Int64, Options, Peer
+from dqindex.vectors.convert import Float32
+
+
+class HnswlibPeer(Peer):
+    """``hnswlib:M=16,ef_construction=200``."""
+
+    package = "hnswlib"
+    defaults: ClassVar[Options] = {"M": 16, "ef_construction": 200}
+    index: Any
+
+    def build(self, x: Float32, threads: int) -> None:
+        """One graph over float32 vectors."""
+        self._d = x.shape[1]
+        self.index = hnswlib.Index(
+            {"l2": "l2", "ip": "ip", "cosine": "cosine"}[self.metric], self._d
+        )
+        with self.step("add"):
+            self.index.init_index(len(x), random_seed=self.seed + 100, **self.options)
+            self.index.add_items(x, num_threads=threads)
+
+    def search(self, queries: Float32, k: int) -> Int64:
+        """A beam of at least k, as hnswlib demands."""
+        self.index.set_ef(max(self._ef, k))
+        found = self.index.knn_query(queries, k, num_threads=self.threads)[0]
+        return np.asarray(found, dtype=np.int64)
+
+    def grid(self) -> dict[str, list[float]]:
+        """The width of the beam."""
+        return {"ef": [float(ef) for ef in EF]}
+
+    def set_parameters(self, parameters: Mapping[str, float]) -> None:
+        """The width of the beam."""
+        self._ef = int(parameters["ef"])
+
+    def save(self, folder: Path) -> None:
+        """One file."""
+        self.index.save_index(str(folder / "index.hnsw"))
+
+    def parts(self, n: int) -> dict[str, int]:
+        """Vectors and 8-byte labels; the rest of the file is the graph."""
+        return {"codes": 4 * self._d * n, "ids": 8 * n, "graph": -1}

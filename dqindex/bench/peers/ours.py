@@ -1,0 +1,62 @@
+"""Our own indexes: any spec of ``dqindex build``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+
+from dqindex.bench.peers.faiss import FaissPeer, variances
+from dqindex.build import build_index
+from dqindex.index import DQIndex
+from dqindex.vectors.convert import Float32
+
+SAMPLE = 65536
+
+
+class DQPeer(FaissPeer):
+    """``dqindex:SPEC``, which ``--spec SPEC`` stands for."""
+
+    package = "dqindex"
+    built: DQIndex
+
+    def build(self, x: Float32, threads: int) -> None:
+        """`build_index`, with what it tells of its steps."""
+        began = self.seconds
+        with self.step("all"):
+            self.built = build_index(
+                x, str(self.options["spec"]), metric=self.metric, threads=threads, seed=self.seed
+            )
+        self.index = self.built.index
+        self.seconds = dict(self.built.training_seconds)
+        # What training did not take went into checking and adding.
+        self.seconds["add"] = began.pop("all") - sum(self.seconds.values())
+        faiss.omp_set_num_threads(threads)
+
+    def details(self, x: Float32) -> dict[str, Any]:
+        """Variance of the subspaces before and after, and how evenly the codewords are used."""
+        transform, model = self.built.manifest["transform"], self.built.model
+        if transform is None:
+            return {}
+        after = transform["subspace_variances"]
+        found: dict[str, Any] = {"before": variances(self.unit(x), len(after)), "after": after}
+        if model is not None:
+            chosen = np.random.default_rng(self.seed).choice(len(x), min(SAMPLE, len(x)), False)
+            codes = model.encode(self.unit(x[np.sort(chosen)]))[:, -len(after) :]
+            found["codebooks"] = [
+                _use(column, size)
+                for column, size in zip(codes.T, model.code_sizes()[-len(after) :], strict=True)
+            ]
+        return {"subspaces": found}
+
+
+def _use(column: Any, size: int) -> dict[str, float]:
+    """How many codewords are used, and how many equally used ones would say as much."""
+    share = np.bincount(column, minlength=size) / len(column)
+    used = share[share > 0]
+    return {
+        "size": size,
+        "used": len(used),
+        "perplexity": float(np.exp(-(used * np.log(used)).sum())),
+    }

@@ -1,0 +1,132 @@
+"""A file of results: JSON lines, one a measured point, appended one by one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from dqindex.errors import BusyError, FileFormatError, StorageError
+from dqindex.store import storage_error
+
+FORMAT = "dqindex-bench"
+FORMAT_VERSION = 1
+
+Record = dict[str, Any]
+
+
+def read_results(paths: Iterable[str | Path]) -> list[Record]:
+    """The points of one or several files; a line that was cut off at the end is left out.
+
+    Raises
+    ------
+    StorageError
+        If a file is missing.
+    FileFormatError
+        If it holds anything else.
+    """
+    records: list[Record] = []
+    for path in paths:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise storage_error(path, "be read", error) from None
+        records += _parse(content, path)[0]
+    return records
+
+
+def _parse(content: bytes, path: str | Path) -> tuple[list[Record], int]:
+    """The records, and the length of what is whole."""
+    records, whole = [], 0
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not line.endswith(b"\n"):
+            break
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise FileFormatError(
+                f"{path}: line {number} is not a result of 'dqindex bench run'; give another file"
+            )
+        if record.get("format_version") != FORMAT_VERSION:
+            raise FileFormatError(
+                f"{path}: line {number} is of format {record.get('format_version')}, this dqindex "
+                f"reads {FORMAT_VERSION}; upgrade dqindex"
+            )
+        records.append(record)
+        whole += len(line)
+    return records, whole
+
+
+class ResultsFile:
+    """Results that are being added to.
+
+    Attributes
+    ----------
+    done : set of str
+        Keys of the points that are there.
+    complete : set of str
+        Jobs (a method with all its settings) of which every point is there.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file = path, file
+        file.seek(0)
+        records, whole = _parse(file.read(), path)
+        # What a kill cut off.
+        file.truncate(whole)
+        file.seek(whole)
+        self.done = {str(record["key"]) for record in records}
+        there = Counter(record["job"] for record in records)
+        self.complete = {
+            record["job"] for record in records if there[record["job"]] >= record["points"]
+        }
+
+    def append(self, record: Record) -> None:
+        """Write a point, so that it survives whatever happens next.
+
+        Raises
+        ------
+        StorageError
+            If the disk is full; what was there stays readable.
+        """
+        line = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **record})
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise storage_error(self._path, "be written", error) from None
+        self.done.add(str(record["key"]))
+
+
+@contextmanager
+def open_results(path: str | Path) -> Iterator[ResultsFile]:
+    """Open results to add to; the file is made if need be.
+
+    Raises
+    ------
+    BusyError
+        If another run is writing to it.
+    StorageError, FileFormatError
+        If it can't be written, or holds something else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StorageError(f"{path}: is a folder; name a file")
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise storage_error(path, "be written", error) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(f"{path}: another run is writing to it; wait for it to end") from None
+        yield ResultsFile(path, file)

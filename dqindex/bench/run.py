@@ -1,0 +1,218 @@
+"""`run`: methods on a data set, each in a process of its own, into a file of results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from dqindex.bench.dataset import Dataset, Description
+from dqindex.bench.machine import machine
+from dqindex.bench.peers import peer_class, split
+from dqindex.bench.results import ResultsFile, open_results
+from dqindex.bench.truth import content_key
+from dqindex.errors import InputError, MissingDependencyError
+from dqindex.store import versions
+from dqindex.threads import available_threads
+
+DEFAULT_THREADS = (1, available_threads())
+
+
+class Outcome(NamedTuple):
+    """What became of the methods.
+
+    Attributes
+    ----------
+    measured : int
+        Points measured now.
+    known : int
+        Points that the file held before.
+    skipped, failed : dict
+        Method to the reason.
+    """
+
+    measured: int
+    known: int
+    skipped: dict[str, str]
+    failed: dict[str, str]
+
+
+def run(
+    description: Description,
+    methods: Sequence[str],
+    output: str | Path,
+    *,
+    k: int = 10,
+    threads: Sequence[int] = DEFAULT_THREADS,
+    grid: Mapping[str, Sequence[float]] | None = None,
+    auto: bool = False,
+    seed: int = 0,
+    command: str = "",
+    progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Measure `methods`; points that `output` holds are not measured again.
+
+    Parameters
+    ----------
+    description : Description
+    methods : sequence of str
+        ``NAME:ARGUMENT`` of a peer, as in ``dqindex:DQ16,IVF512,PQ16`` or ``hnswlib:M=16``.
+    output : path
+        JSON lines; appended to.
+    k : int
+        Neighbours of the searches that are timed; recall at 100 is measured too.
+    threads : sequence of int
+        Passes: each measures all points on so many threads.
+    grid : mapping, optional
+        Search parameter to values, instead of a method's own.
+    auto : bool
+        Measure only points that no other of the same method beats in recall and speed, by a quick
+        look at all.
+    seed : int
+    command : str
+        Recorded with every point.
+    progress, say : callable, optional
+        Called with (method, points done, points in all), and with a line for people.
+
+    Raises
+    ------
+    InputError, SpecError
+        If a method does not exist or the data is unusable: before anything is measured.
+    """
+    for number in threads:
+        if not 1 <= number <= available_threads():
+            raise InputError(
+                f"threads is {number}; this process may use 1 to {available_threads()}"
+            )
+    if k < 1:
+        raise InputError(f"k is {k}; ask for at least 1 neighbour")
+    for method in methods:
+        split(method)
+    tell = say or (lambda line: None)
+    report = progress or (lambda what, done, total: None)
+    with open_results(output) as results:
+        report("exact neighbours", 0, 0)
+        dataset = Dataset(description)
+        if k > len(dataset.base):
+            raise InputError(f"k is {k}, but there are {len(dataset.base)} vectors")
+        dataset.truth()
+        shared = {
+            "data": dataset.summary(),
+            "machine": machine(),
+            "seed": seed,
+            "command": command,
+        }
+        job = {
+            "dataset": dataset.as_dict(),
+            "data_key": dataset.key,
+            "k": k,
+            "threads": sorted(set(threads)),
+            "grid": {name: list(map(float, values)) for name, values in (grid or {}).items()},
+            "auto": auto,
+            "seed": seed,
+        }
+        # The workers read it themselves.
+        del dataset
+        campaign = _Campaign(results, shared, tell, report)
+        for method in methods:
+            campaign.run(method, {**job, "method": method})
+    return campaign.outcome
+
+
+class _Campaign:
+    """The methods of one run, one after another."""
+
+    def __init__(
+        self,
+        results: ResultsFile,
+        shared: dict[str, Any],
+        tell: Callable[[str], None],
+        report: Callable[[str, int, int], None],
+    ) -> None:
+        self.results, self.shared, self.tell, self.report = results, shared, tell, report
+        self.outcome = Outcome(0, len(results.done), {}, {})
+
+    def run(self, method: str, job: dict[str, Any]) -> None:
+        """Measure one method."""
+        try:
+            peer_class(split(method)[0])
+        except MissingDependencyError as reason:
+            self._skip(method, str(reason))
+            return
+        name = content_key(json.dumps(job, sort_keys=True))[:20]
+        if name in self.results.complete:
+            self.tell(f"{method}: was there")
+            return
+        self.report(method, 0, 0)
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dqindex.bench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            try:
+                message = {**job, "done": sorted(self.results.done)}
+                self._listen(method, name, process, message, errors)
+            finally:
+                process.kill()
+                process.wait()
+
+    def _listen(
+        self,
+        method: str,
+        name: str,
+        process: subprocess.Popen[str],
+        job: dict[str, Any],
+        errors: IO[bytes],
+    ) -> None:
+        if process.stdin is None or process.stdout is None:  # for the type checker
+            return
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        done, total, ended = 0, 0, False
+        for line in process.stdout:
+            message = json.loads(line)
+            if "points" in message:
+                total = message["points"]
+            elif "result" in message:
+                record = {**message["result"], "job": name, "points": total, **self.shared}
+                record["versions"] = {**versions(), **message["result"]["versions"]}
+                self.results.append(record)
+                done += 1
+                self.outcome = self.outcome._replace(measured=self.outcome.measured + 1)
+                self.report(method, done, total)
+            elif "skipped" in message:
+                self._skip(method, message["skipped"])
+                return
+            elif "failed" in message:
+                self._fail(method, message["failed"])
+                return
+            else:
+                ended = True
+        if not ended:
+            code = process.wait()
+            self._fail(method, f"its process ended with {code}; {_last_line(errors)}")
+            return
+        self.tell(f"{method}: {done} of {total} points measured")
+
+    def _skip(self, method: str, reason: str) -> None:
+        self.tell(f"{method}: skipped, {reason}")
+        self.outcome.skipped[method] = reason
+
+    def _fail(self, method: str, reason: str) -> None:
+        self.tell(f"{method}: failed, {reason}")
+        self.outcome.failed[method] = reason
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = deque(errors.read().decode(errors="replace").splitlines(), maxlen=1)
+    return lines[0] if lines else "it said nothing (killed, perhaps for want of memory)"

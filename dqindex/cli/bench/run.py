@@ -1,0 +1,123 @@
+"""``dqindex bench run``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.terminal import progress, say
+
+PEERS = "dqindex, faiss, hnswlib, usearch, scann, nanopq, voyager, turbovec, rabitqlib"
+
+
+def _grid(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Any:
+    grid = {}
+    for value in values:
+        name, equals, numbers = value.partition("=")
+        try:
+            grid[name] = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE,VALUE, as in nprobe=1,4,16")
+    return grid
+
+
+@click.command("run")
+@click.option(
+    "--data", required=True, metavar="DATA",
+    help="Vectors of any format, an HDF5 file of ann-benchmarks, or a set that a package carries: "
+    "glove-50, fr-300.",
+)  # fmt: skip
+@click.option(
+    "--queries", metavar="Q",
+    help="Queries.  [default: those of the HDF5 file, else rows held out of DATA]",
+)  # fmt: skip
+@click.option(
+    "--n-queries", type=click.IntRange(min=1), default=1000, show_default=True,
+    help="How many rows to hold out, or how many of the queries to use.",
+)  # fmt: skip
+@click.option(
+    "--metric", type=click.Choice(["l2", "ip", "cosine"]),
+    help="What near means.  [default: the HDF5 file's, else l2]",
+)  # fmt: skip
+@click.option(
+    "--spec", "specs", multiple=True, metavar="SPEC",
+    help="Any spec of 'dqindex build'; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--peer", "peers", multiple=True, metavar="PEER[:OPTIONS]",
+    help=f"A library and its options: faiss:OPQ16,IVF512,PQ16 or hnswlib:M=16; may be repeated. "
+    f"There are {PEERS}.",
+)  # fmt: skip
+@click.option(
+    "--param", "grid", multiple=True, callback=_grid, metavar="NAME=V,V",
+    help="Values of a search parameter (nprobe, efSearch, k_factor_rf, ht, ef, …) instead of the "
+    "default sweep; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--auto", is_flag=True,
+    help="Measure only the points that no other of the same method beats in recall and speed.",
+)  # fmt: skip
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
+@click.option(
+    "--threads", multiple=True, type=click.IntRange(min=1), metavar="N",
+    help="Threads of the searches; once more for a further pass.  [default: 1, then all CPUs]",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", required=True, metavar="RESULTS.jsonl",
+    help="Results; appended to, and what is there is not measured again.",
+)  # fmt: skip
+@options.vector_column
+@options.compose(options.seed, options.quiet)
+def command(
+    data: str,
+    queries: str | None,
+    n_queries: int,
+    metric: str | None,
+    specs: tuple[str, ...],
+    peers: tuple[str, ...],
+    grid: dict[str, list[float]],
+    auto: bool,
+    k: int,
+    threads: tuple[int, ...],
+    output: str,
+    vector_column: str | None,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Measure indexes on DATA: recall, throughput, latency, build time, bytes and memory.
+
+    Each method runs in a process of its own on the same vectors and queries. A run that was
+    interrupted goes on where it stopped. A peer that is not installed is skipped:
+    pip install 'dqindex[bench]'.
+    """
+    import shlex
+
+    from dqindex.bench.dataset import Description
+    from dqindex.bench.run import DEFAULT_THREADS, run
+
+    if not specs and not peers:
+        raise click.UsageError("nothing to measure; give --spec or --peer")
+    description = Description(data, queries, metric, n_queries, seed, vector_column)
+    with progress(quiet) as report:
+        outcome = run(
+            description,
+            [*(f"dqindex:{spec}" for spec in specs), *peers],
+            output,
+            k=k,
+            threads=threads or DEFAULT_THREADS,
+            grid=grid,
+            auto=auto,
+            seed=seed,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            progress=report,
+            say=lambda line: say(line, quiet),
+        )
+    if outcome.failed:
+        names = ", ".join(outcome.failed)
+        raise click.ClickException(f"{len(outcome.failed)} methods failed: {names}")
