@@ -8,8 +8,10 @@ import faiss
 import numpy as np
 
 from dqindex.bench.peers.faiss import FaissPeer, variances
+from dqindex.add import apply_transform
 from dqindex.build import build_index
 from dqindex.index import DQIndex
+from dqindex.spec import dissect
 from dqindex.vectors.convert import Float32
 
 SAMPLE = 65536
@@ -39,14 +41,20 @@ class DQPeer(FaissPeer):
         transform, model = self.built.manifest["transform"], self.built.model
         if transform is None:
             return {}
-        after = transform["subspace_variances"]
-        found: dict[str, Any] = {"before": variances(self.unit(x), len(after)), "after": after}
+        groups = len(transform["subspace_variances"])
+        chosen = np.random.default_rng(self.seed).choice(len(x), min(SAMPLE, len(x)), False)
+        rows = turned = self.unit(x[np.sort(chosen)])
+        for link in dissect(self.index).chain:
+            turned = apply_transform(link, turned)
+        found: dict[str, Any] = {
+            "before": variances(rows, groups),
+            "after": variances(turned, groups),
+        }
         if model is not None:
-            chosen = np.random.default_rng(self.seed).choice(len(x), min(SAMPLE, len(x)), False)
-            codes = model.encode(self.unit(x[np.sort(chosen)]))[:, -len(after) :]
+            codes = model.encode(rows)[:, -groups:]
             found["codebooks"] = [
                 _use(column, size)
-                for column, size in zip(codes.T, model.code_sizes()[-len(after) :], strict=True)
+                for column, size in zip(codes.T, model.code_sizes()[-groups:], strict=True)
             ]
         return {"subspaces": found}
 

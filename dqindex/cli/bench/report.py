@@ -1,0 +1,93 @@
+"""``dqindex bench report``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.terminal import say
+
+if TYPE_CHECKING:
+    from dqindex.sids.map import SemanticIds
+
+
+@click.command("report")
+@click.argument("results", nargs=-1, metavar="[RESULTS.jsonl]...")
+@click.option("-o", "--output", metavar="REPORT.html", help="The page; needs no network.")
+@click.option("--png", metavar="PICTURE.png", help="The frontiers as a picture, for a README.")
+@click.option(
+    "--sids", "map_path", metavar="MAP",
+    help="A map of semantic IDs, own or foreign: adds token distributions and an item explorer.",
+)  # fmt: skip
+@click.option(
+    "--vectors", metavar="ITEMS",
+    help="The map's items, in its order: adds their true neighbours to the explorer.",
+)  # fmt: skip
+@click.option(
+    "--titles", metavar="FILE",
+    help="What to call the items: a Parquet file with a text column, in the map's order or with "
+    "the map's ids.",
+)  # fmt: skip
+@click.option(
+    "--title-column", metavar="NAME",
+    help="Column of the titles.  [default: title, or the only text column beside the ids]",
+)  # fmt: skip
+@options.compose(options.vector_column, options.id_column, options.threads, options.quiet)
+def command(
+    results: tuple[str, ...],
+    output: str | None,
+    png: str | None,
+    map_path: str | None,
+    vectors: str | None,
+    titles: str | None,
+    title_column: str | None,
+    vector_column: str | None,
+    id_column: str | None,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Show RESULTS of 'dqindex bench run', and a map of semantic IDs, as one page.
+
+    The page holds all it needs: charts, a table that sorts, and for --sids an explorer of items.
+    """
+    from dqindex.bench.results import read_results
+    from dqindex.store import check_writable
+    from dqindex.threads import thread_limit
+
+    if output is None and png is None:
+        raise click.UsageError("give -o REPORT.html, --png PICTURE.png, or both")
+    if map_path is None and (vectors or titles):
+        raise click.UsageError("--vectors and --titles are for the items of --sids")
+    for path in filter(None, (output, png)):
+        check_writable(path)
+    records = read_results(results)
+    if output is not None:
+        from dqindex.report.page import write_page
+
+        sids = _map(map_path)
+        source = options.open_source(vectors, vector_column, None) if vectors else None
+        names = _titles(titles, title_column, id_column, sids)
+        with thread_limit(threads):
+            write_page(records, output, sids=sids, titles=names, source=source)
+        say(f"{output}: {len(records)} points", quiet)
+    if png is not None:
+        from dqindex.report.picture import write_picture
+
+        write_picture(records, png)
+        say(f"{png}: drawn", quiet)
+
+
+def _map(path: str | None) -> SemanticIds | None:
+    from dqindex.sids.formats import read_sids
+
+    return None if path is None else read_sids(path)
+
+
+def _titles(
+    path: str | None, column: str | None, id_column: str | None, sids: SemanticIds | None
+) -> Any:
+    from dqindex.sids.titles import read_titles
+
+    return None if path is None or sids is None else read_titles(path, sids, column, id_column)

@@ -1,0 +1,53 @@
+"""A picture of the frontiers, for a README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dqindex.errors import InputError, MissingDependencyError
+from dqindex.report.figures import Record, panels_figure
+from dqindex.store import atomic_file
+
+WIDTH, ROW_HEIGHT = 1400, 380
+TIERS = (16.0, 32.0, 64.0, float("inf"))
+
+
+def tiers_of(records: list[Record]) -> list[float]:
+    """The sizes that at least one method stays within."""
+    return [tier for tier in TIERS if any(one["bytes"]["per_vector"] <= tier for one in records)]
+
+
+def write_picture(records: list[Record], output: str | Path) -> None:
+    """Draw the frontiers on one thread: a row a data set, a column a size.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+    MissingDependencyError
+        If kaleido or a Chrome for it is missing.
+    StorageError
+        If the file can't be written.
+    """
+    least = min((one["threads"] for one in records), default=0)
+    sets: dict[str, list[Record]] = {}
+    for one in records:
+        if one["threads"] == least:
+            sets.setdefault(one["data"]["key"], []).append(one)
+    if not sets:
+        raise InputError("no results to draw; run 'dqindex bench run' first")
+    figure = panels_figure(list(sets.values()), tiers_of(records))
+    figure["layout"] |= {"template": "plotly_white", "margin": {"l": 60, "r": 10, "t": 30, "b": 50}}
+    try:
+        import plotly.graph_objects as go
+
+        image = go.Figure(figure).to_image(
+            "png", width=WIDTH, height=60 + ROW_HEIGHT * len(sets), scale=1
+        )
+    except (ImportError, ValueError, RuntimeError) as error:
+        raise MissingDependencyError(
+            f"{output}: a picture needs plotly, kaleido and a Chrome or Chromium "
+            f"({' '.join(str(error).split())[:120]}); pip install 'dqindex[bench]' and install one"
+        ) from None
+    with atomic_file(output) as file:
+        file.write(image)
