@@ -1,4 +1,8 @@
-"""A file of results: JSON lines, one a measured point, appended one by one."""
+"""A file of results: JSON lines, appended one by one.
+
+An ``index`` line tells of an index: method, data, machine, build, bytes. The ``point`` lines after
+it tell what it does at one setting of its search parameters; ``job`` joins them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,9 @@ Record = dict[str, Any]
 
 
 def read_results(paths: Iterable[str | Path]) -> list[Record]:
-    """The points of one or several files; a line that was cut off at the end is left out.
+    """The points of one or several files, each with what is known of its index.
+
+    A line that was cut off at the end is left out.
 
     Raises
     ------
@@ -36,7 +42,9 @@ def read_results(paths: Iterable[str | Path]) -> list[Record]:
             content = Path(path).read_bytes()
         except OSError as error:
             raise storage_error(path, "be read", error) from None
-        records += _parse(content, path)[0]
+        lines, _ = _parse(content, path)
+        indexes = {line["job"]: line for line in lines if line["kind"] == "index"}
+        records += [{**indexes[line["job"]], **line} for line in lines if line["kind"] == "point"]
     return records
 
 
@@ -71,8 +79,10 @@ class ResultsFile:
     ----------
     done : set of str
         Keys of the points that are there.
+    indexes : set of str
+        Jobs (a method with all its settings) whose index is told of.
     complete : set of str
-        Jobs (a method with all its settings) of which every point is there.
+        Jobs of which every point is there.
     """
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
@@ -82,28 +92,35 @@ class ResultsFile:
         # What a kill cut off.
         file.truncate(whole)
         file.seek(whole)
-        self.done = {str(record["key"]) for record in records}
-        there = Counter(record["job"] for record in records)
+        there = Counter(line["job"] for line in records if line["kind"] == "point")
+        self.done = {str(line["key"]) for line in records if line["kind"] == "point"}
+        self.indexes = {str(line["job"]) for line in records if line["kind"] == "index"}
         self.complete = {
-            record["job"] for record in records if there[record["job"]] >= record["points"]
+            line["job"]
+            for line in records
+            if line["kind"] == "index" and there[line["job"]] >= line["points"]
         }
 
-    def append(self, record: Record) -> None:
-        """Write a point, so that it survives whatever happens next.
+    def append(self, kind: str, record: Record) -> None:
+        """Write a line, so that it survives whatever happens next.
 
         Raises
         ------
         StorageError
             If the disk is full; what was there stays readable.
         """
-        line = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **record})
+        head = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind}
+        line = json.dumps({**head, **record})
         try:
             self._file.write(line.encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise storage_error(self._path, "be written", error) from None
-        self.done.add(str(record["key"]))
+        if kind == "index":
+            self.indexes.add(str(record["job"]))
+        else:
+            self.done.add(str(record["key"]))
 
 
 @contextmanager

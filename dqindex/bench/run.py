@@ -145,7 +145,9 @@ class _Campaign:
         except MissingDependencyError as reason:
             self._skip(method, str(reason))
             return
-        name = content_key(json.dumps(job, sort_keys=True))[:20]
+        # By the data's content, not by where it is.
+        chosen = {key: value for key, value in job.items() if key != "dataset"}
+        name = content_key(json.dumps(chosen, sort_keys=True))[:20]
         if name in self.results.complete:
             self.tell(f"{method}: was there")
             return
@@ -180,12 +182,14 @@ class _Campaign:
         done, total, ended = 0, 0, False
         for line in process.stdout:
             message = json.loads(line)
-            if "points" in message:
-                total = message["points"]
-            elif "result" in message:
-                record = {**message["result"], "job": name, "points": total, **self.shared}
-                record["versions"] = {**versions(), **message["result"]["versions"]}
-                self.results.append(record)
+            if "index" in message:
+                index = message["index"]
+                total = index["points"]
+                if name not in self.results.indexes:
+                    index["versions"] = {**versions(), **index["versions"]}
+                    self.results.append("index", {"job": name, **index, **self.shared})
+            elif "point" in message:
+                self.results.append("point", {"job": name, **message["point"]})
                 done += 1
                 self.outcome = self.outcome._replace(measured=self.outcome.measured + 1)
                 self.report(method, done, total)

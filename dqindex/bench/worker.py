@@ -52,6 +52,7 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
         peer.build(dataset.base, cpus)
     memory = {"before": before, "build_peak": resident().get("peak")}
     built = {
+        "method": job["method"],
         "library": name,
         "options": peer.options,
         "versions": package_versions(name),
@@ -62,7 +63,8 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
     points = _points(peer, job)
     if job["auto"]:
         points = _worthwhile(peer, points, queries, truth.positions, k)
-    emit({"points": len(points) * len(job["threads"])})
+    built["points"] = len(points) * len(job["threads"])
+    emit({"index": {**built, "memory": memory}})
     reset_peak()
     for threads in job["threads"]:
         with thread_limit(threads):
@@ -89,10 +91,9 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
                     for kind, values in by.items():
                         # 1@1 is of the search that was timed.
                         recall[kind] = {**values, **recall[kind]}
-                emit({"result": {
-                    "key": key, "method": job["method"], "parameters": parameters,
-                    "threads": threads, "k": k, "recall": recall, **figures, **built,
-                    "memory": {**memory, "search_peak": resident().get("peak")},
+                emit({"point": {
+                    "key": key, "parameters": parameters, "threads": threads, "k": k,
+                    "recall": recall, **figures, "search_peak": resident().get("peak"),
                 }})  # fmt: skip
         pin(cpus)
 
@@ -103,11 +104,8 @@ def _sizes(peer: Peer, n: int) -> dict[str, float]:
         peer.save(Path(folder))
         file = sum(one.stat().st_size for one in Path(folder).rglob("*") if one.is_file())
     parts = peer.parts(n)
-    if parts.get("graph", 0) < 0:
-        # In a graph's file, what is neither vectors nor ids is links.
-        parts["graph"] = file - parts["codes"] - parts["ids"]
-    overhead = file - sum(parts.values())
-    return {**parts, "overhead": overhead, "file": file, "per_vector": file / n}
+    parts[peer.rest] = file - sum(parts.values())
+    return {**parts, "file": file, "per_vector": file / n}
 
 
 def _points(peer: Peer, job: dict[str, Any]) -> list[Point]:
@@ -140,7 +138,7 @@ def main() -> None:
     os.dup2(2, 1)
 
     def emit(message: dict[str, Any]) -> None:
-        print(json.dumps(message, default=float), file=out, flush=True)
+        print(json.dumps(_rounded(message)), file=out, flush=True)
 
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -158,6 +156,15 @@ def main() -> None:
         out.flush()
         # Some libraries crash as they unload.
         os._exit(0)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six digits: more is noise, and takes room."""
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _end_with_parent() -> None:

@@ -203,7 +203,8 @@ def subspaces_figure(record: Record) -> Figure:
         )  # fmt: skip
         layout["yaxis2"] = {
             "title": {"text": "codebook use (perplexity / size)"}, "overlaying": "y",
-            "side": "right", "range": [0, 1.05], "dtick": 0.25, "tickformat": ".0%", "showgrid": False,
+            "side": "right", "range": [0, 1.05], "dtick": 0.25, "tickformat": ".0%",
+            "showgrid": False,
         }  # fmt: skip
     return {"data": traces, "layout": layout}
 

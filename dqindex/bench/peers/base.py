@@ -38,12 +38,15 @@ class Peer(ABC):
         Those that the library has.
     extra_parameters : tuple
         Search parameters that are swept only when they are asked for.
+    rest : str
+        What the bytes of the file are that `parts` does not name.
     """
 
     package: ClassVar[str]
     defaults: ClassVar[Options] = {}
     metrics: ClassVar[tuple[str, ...]] = ("l2", "ip", "cosine")
     extra_parameters: ClassVar[tuple[str, ...]] = ()
+    rest: ClassVar[str] = "overhead"
 
     def __init__(self, argument: str, metric: str, seed: int) -> None:
         if metric not in self.metrics:
@@ -93,7 +96,7 @@ class Peer(ABC):
 
     @abstractmethod
     def parts(self, n: int) -> dict[str, int]:
-        """Bytes of the ``codes``, ``ids`` and ``graph`` of `n` vectors; the rest is overhead."""
+        """Bytes of the ``codes``, ``ids`` and ``graph`` of `n` vectors, as far as known; see rest."""
 
     def grid(self) -> dict[str, list[float]]:
         """Search parameters and the values to sweep by default; after `build`."""

@@ -17,6 +17,7 @@ class HnswlibPeer(Peer):
     """``hnswlib:M=16,ef_construction=200``."""
 
     package = "hnswlib"
+    rest = "graph"
     defaults: ClassVar[Options] = {"M": 16, "ef_construction": 200}
     index: Any
 
@@ -49,5 +50,5 @@ class HnswlibPeer(Peer):
         self.index.save_index(str(folder / "index.hnsw"))
 
     def parts(self, n: int) -> dict[str, int]:
-        """Vectors and 8-byte labels; the rest of the file is the graph."""
-        return {"codes": 4 * self._d * n, "ids": 8 * n, "graph": -1}
+        """Vectors and 8-byte labels."""
+        return {"codes": 4 * self._d * n, "ids": 8 * n}

@@ -7,8 +7,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from dqindex.bench.peers.faiss import FaissPeer, variances
 from dqindex.add import apply_transform
+from dqindex.bench.peers.faiss import FaissPeer, variances
 from dqindex.build import build_index
 from dqindex.index import DQIndex
 from dqindex.spec import dissect

@@ -19,6 +19,7 @@ class UsearchPeer(Peer):
     """``usearch:dtype=i8,connectivity=16,expansion_add=128``; dtypes f32, f16, bf16, i8."""
 
     package = "usearch"
+    rest = "graph"
     defaults: ClassVar[Options] = {"dtype": "f32", "connectivity": 16, "expansion_add": 128}
     index: Any
 
@@ -54,5 +55,5 @@ class UsearchPeer(Peer):
         self.index.save(str(folder / "index.usearch"))
 
     def parts(self, n: int) -> dict[str, int]:
-        """Vectors and 8-byte keys; the rest of the file is the graph."""
-        return {"codes": BYTES[str(self.options["dtype"])] * self._d * n, "ids": 8 * n, "graph": -1}
+        """Vectors and 8-byte keys."""
+        return {"codes": BYTES[str(self.options["dtype"])] * self._d * n, "ids": 8 * n}

@@ -19,6 +19,7 @@ class VoyagerPeer(Peer):
     """``voyager:dtype=E4M3,M=16,ef_construction=200``; dtypes Float32, Float8 (within 1), E4M3."""
 
     package = "voyager"
+    rest = "graph"
     defaults: ClassVar[Options] = {"dtype": "Float32", "M": 16, "ef_construction": 200}
     index: Any
 
@@ -55,5 +56,5 @@ class VoyagerPeer(Peer):
         self.index.save(str(folder / "index.voy"))
 
     def parts(self, n: int) -> dict[str, int]:
-        """Vectors and 8-byte labels; the rest of the file is the graph."""
-        return {"codes": BYTES[str(self.options["dtype"])] * self._d * n, "ids": 8 * n, "graph": -1}
+        """Vectors and 8-byte labels."""
+        return {"codes": BYTES[str(self.options["dtype"])] * self._d * n, "ids": 8 * n}

@@ -1,0 +1,134 @@
+"""Recall against throughput at equal bytes: DQ, FAISS's own, and the libraries users would pick.
+
+    python benchmarks/frontier.py --data glove-50 --data text384.npy
+
+Appends to results/frontier.jsonl; what is there is not measured again. `dqindex bench report
+benchmarks/results/frontier.jsonl -o report.html` shows it. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from dqindex.bench.dataset import Dataset, Description
+from dqindex.bench.run import run
+
+OUTPUT = Path(__file__).parent / "results" / "frontier.jsonl"
+
+# By the number of dimensions: the sizes that make sense are others.
+METHODS = {
+    50: [
+        # At most 16 bytes a vector, all counted.
+        "dqindex:DQ12,PQ12",
+        "dqindex:DQ28,PQ28x4fs",
+        "dqindex:DQ14,IVF512,PQ14x4fs",
+        "dqindex:DQ7,IVF512,PQ7",
+        "faiss:OPQ12_60,PQ12",
+        "faiss:OPQ28_56,PQ28x4fs",
+        "faiss:OPQ14_56,IVF512,PQ14x4fs",
+        "faiss:RaBitQ",
+        "nanopq:M=10",
+        # At most 32.
+        "dqindex:DQ40,IVF512,PQ40x4fs",
+        "dqindex:DQ22,IVF1024,PQ22",
+        "faiss:OPQ40_80,IVF512,PQ40x4fs",
+        "faiss:OPQ22_66,IVF1024,PQ22",
+        "faiss:IVF1024,RaBitQ",
+        "faiss:SQ4",
+        "scann:leaves=1024,reorder=none",
+        "turbovec:bits=2",
+        # At most 64.
+        "dqindex:DQ50,IVF1024,PQ50",
+        "dqindex:DQ25,IVF1024,PQ25x4fs,Refine(SQ4)",
+        "dqindex:DQ24,IVF1024,PQ24x4fs,Refine(SQ6)",
+        "faiss:IVF1024,PQ50",
+        "faiss:OPQ24_72,IVF1024,PQ24x4fs,Refine(SQ6)",
+        "faiss:IVF1024,SQ8",
+        "rabitqlib:bits=4,lists=1024",
+        "turbovec:bits=4",
+        # Any size.
+        "dqindex:DQ25,IVF1024,PQ25x4fs,Refine(SQ8)",
+        "dqindex:DQ25,IVF1024,PQ25x4fs,RFlat",
+        "faiss:IVF1024,PQ25x4fs,RFlat",
+        "faiss:IVF1024,Flat",
+        "faiss:HNSW16",
+        "hnswlib",
+        "usearch:dtype=i8",
+        "usearch:dtype=f16",
+        "voyager",
+        "scann:leaves=1024",
+        "scann:leaves=1024,reorder=i8",
+        "rabitqlib:bits=7,lists=1024",
+    ],
+    384: [
+        # At most 32 bytes a vector, all counted; the rotation alone is 10 of them here.
+        "dqindex:DQ40,PQ40x4fs",
+        "faiss:OPQ40_400,PQ40x4fs",
+        "faiss:PQ48x4fs",
+        # At most 64.
+        "dqindex:DQ46,PQ46",
+        "dqindex:DQ96,PQ96x4fs",
+        "dqindex:DQ64,IVF256,PQ64x4fs",
+        "faiss:OPQ46_414,PQ46",
+        "faiss:OPQ96,PQ96x4fs",
+        "faiss:OPQ64,IVF256,PQ64x4fs",
+        "faiss:RaBitQ",
+        "nanopq:M=32",
+        # Any size.
+        "dqindex:DQ96,IVF256,PQ96x4fs",
+        "dqindex:DQ96,PQ96",
+        "dqindex:DQ192,PQ192",
+        "dqindex:DQ48,IVF256,PQ48x4fs,Refine(SQ8)",
+        "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8)",
+        "dqindex:DQ96,IVF256,PQ96x4fs,RFlat",
+        "dqindex:DQ192,IVF256,PQ192x4fs,Refine(SQ8)",
+        "faiss:IVF256,PQ96x4fs,Refine(SQ8)",
+        "faiss:OPQ96,IVF256,PQ96x4fs,Refine(SQ8)",
+        "faiss:IVF256,PQ192x4fs,RFlat",
+        "faiss:IVF256,SQ8",
+        "faiss:IVF256,RaBitQ",
+        "faiss:RQ16x8",
+        "faiss:HNSW16",
+        "hnswlib",
+        "usearch:dtype=i8",
+        "usearch:dtype=f16",
+        "voyager",
+        "scann:leaves=256",
+        "scann:leaves=256,reorder=i8",
+        "scann:leaves=256,reorder=none",
+        "turbovec:bits=2",
+        "turbovec:bits=4",
+        "rabitqlib:bits=4,lists=256",
+        "rabitqlib:bits=7,lists=256",
+    ],
+}
+
+
+@click.command()
+@click.option("--data", "names", multiple=True, required=True)
+def main(names: tuple[str, ...]) -> None:
+    """Measure every method on every data set, on one thread."""
+    arguments = [Path(word).name for word in sys.argv[1:]]
+    command = shlex.join(["python", "benchmarks/frontier.py", *arguments])
+    for name in names:
+        description = Description(name, None, "cosine", 1000, 0)
+        width = Dataset(description).base.shape[1]
+        outcome = run(
+            description,
+            METHODS[width],
+            OUTPUT,
+            threads=[1],
+            auto=True,
+            command=command,
+            say=lambda line: print(line, flush=True),
+        )
+        if outcome.failed:
+            sys.exit(f"failed: {', '.join(outcome.failed)}")
+
+
+if __name__ == "__main__":
+    main()
