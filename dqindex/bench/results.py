@@ -137,6 +137,7 @@ def open_results(path: str | Path) -> Iterator[ResultsFile]:
     path = Path(path)
     if path.is_dir():
         raise StorageError(f"{path}: is a folder; name a file")
+    made = not path.exists()
     try:
         file = path.open("a+b")
     except OSError as error:
@@ -146,4 +147,8 @@ def open_results(path: str | Path) -> Iterator[ResultsFile]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BusyError(f"{path}: another run is writing to it; wait for it to end") from None
-        yield ResultsFile(path, file)
+        try:
+            yield ResultsFile(path, file)
+        finally:
+            if made and not os.fstat(file.fileno()).st_size:
+                path.unlink(missing_ok=True)

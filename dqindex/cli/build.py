@@ -8,16 +8,25 @@ from typing import Any
 import click
 
 from dqindex.cli import options
-from dqindex.cli.terminal import progress, say
+from dqindex.cli.terminal import progress, say, table
 
 
 @click.command("build")
 @click.argument("vectors")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Folder to write the index to.")
 @click.option(
-    "--spec", required=True, metavar="SPEC",
+    "--spec", metavar="SPEC",
     help="FAISS index_factory grammar, with DQ{L} or DQ{L}_{d_out} wherever OPQ could stand: "
     "DQ16,IVF1024,PQ16.",
+)  # fmt: skip
+@click.option(
+    "--target-recall", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="R",
+    help="Choose the spec and the search parameters by measuring: the fastest that finds this "
+    "share of the 10 nearest neighbours.  With --spec, only the parameters.",
+)  # fmt: skip
+@click.option(
+    "--max-bytes", type=click.FloatRange(min=0, min_open=True), metavar="B",
+    help="With --target-recall: most bytes a vector, all counted.",
 )  # fmt: skip
 @click.option(
     "--metric", type=click.Choice(["l2", "ip", "cosine"]), default="l2", show_default=True,
@@ -42,7 +51,9 @@ from dqindex.cli.terminal import progress, say
 def command(
     vectors: str,
     output: str,
-    spec: str,
+    spec: str | None,
+    target_recall: float | None,
+    max_bytes: float | None,
     vector_column: str | None,
     id_column: str | None,
     ids_path: str | None,
@@ -57,17 +68,55 @@ def command(
     """
     from dqindex.build import build_index
     from dqindex.folder import write_folder
+    from dqindex.target import build_to_target
 
+    if spec is None and target_recall is None:
+        raise click.UsageError("give --spec, or --target-recall to have one chosen")
+    if max_bytes is not None and (target_recall is None or spec is not None):
+        raise click.UsageError("--max-bytes is for --target-recall without --spec")
     source = options.open_source(vectors, vector_column, id_column, ids_path)
     with write_folder(output) as writer, progress(quiet) as report:
-        index = build_index(source, spec, progress=report, **settings)
+        if target_recall is not None:
+            index = build_to_target(
+                source, target_recall, max_bytes=max_bytes, spec=spec, progress=report, **settings
+            )
+        elif spec is not None:
+            index = build_index(source, spec, progress=report, **settings)
         index.save(writer)
     if as_json:
         click.echo(json.dumps({**index.manifest, "training_seconds": index.training_seconds}))
         return
     spent = ", ".join(f"{name} {took:.1f} s" for name, took in index.training_seconds.items())
+    if target_recall is not None:
+        _show_target(index.manifest)
     say(
-        f"{output}: {index.n:,} x {index.d}, {spec}, "
+        f"{output}: {index.n:,} x {index.d}, {index.spec}, "
         f"{index.manifest['bytes_per_vector']} bytes a vector; trained: {spent}",
         quiet,
     )
+
+
+def _show_target(manifest: dict[str, Any]) -> None:
+    """The table that the choice was made from, and what was confirmed."""
+    target = manifest["target"]
+    table(
+        f"recall {target['recall']:g} of {target['k']} neighbours, on a sample, one thread",
+        ["spec", "bytes a vector", "parameters", "recall", "queries/s", "chosen"],
+        [
+            [
+                one["spec"], f"{one['bytes_per_vector']:.1f}", _parameters(one["parameters"]),
+                f"{one['recall']:.3f}", f"{one['qps']:,.0f}",
+                "yes" if one["spec"] == manifest["spec"] else "",
+            ]
+            for one in target["candidates"]
+        ],
+    )  # fmt: skip
+    say(
+        f"confirmed on all vectors: recall {target['confirmed_recall']:.3f} of "
+        f"{target['confirmed_queries']} held-out queries, {target['qps_one_thread']:,.0f} a "
+        f"second, with {_parameters(manifest['search_parameters']) or 'no parameters'}"
+    )
+
+
+def _parameters(parameters: dict[str, float]) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in parameters.items())

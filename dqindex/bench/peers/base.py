@@ -96,7 +96,7 @@ class Peer(ABC):
 
     @abstractmethod
     def parts(self, n: int) -> dict[str, int]:
-        """Bytes of the ``codes``, ``ids`` and ``graph`` of `n` vectors, as far as known; see rest."""
+        """Bytes of ``codes``, ``ids`` and ``graph`` of `n` vectors, where known; see `rest`."""
 
     def grid(self) -> dict[str, list[float]]:
         """Search parameters and the values to sweep by default; after `build`."""

@@ -1,0 +1,518 @@
+"""`dqindex bench run`: what is measured is what it says, and a run can be broken off."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import clustered
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dqindex import build_index
+from dqindex.bench import peers
+from dqindex.bench import truth as truth_module
+from dqindex.bench.dataset import Dataset, Description
+from dqindex.bench.measure import latency, pareto, recalls, throughput
+from dqindex.bench.results import open_results, read_results
+from dqindex.bench.run import run as run_bench
+from dqindex.bench.truth import Truth, cached_truth, exact_truth
+from dqindex.errors import BusyError, DQIndexError, FileFormatError, InputError, StorageError
+
+
+def brute(base, queries, k, metric):
+    """Neighbours in float64, the first of equals first."""
+    x, q = base.astype(np.float64), queries.astype(np.float64)
+    if metric == "cosine":
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        q = q / np.linalg.norm(q, axis=1, keepdims=True)
+    if metric == "ip":
+        distances = -(q[:, None] * x[None]).sum(axis=2)
+    else:
+        distances = ((q[:, None] - x[None]) ** 2).sum(axis=2)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(distances, order, axis=1)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize("shift", [0, 1000])
+def test_exact_truth_is_that_of_float64(metric, shift):
+    base = clustered(2000, 12) + np.float32(shift)
+    base[500:900] = base[:400]  # exact duplicates: ties
+    base[900:1300] = base[7]  # more of one than candidates are looked at
+    queries = np.concatenate([base[:20], clustered(30, 12, seed=1) + np.float32(shift)])
+    positions, distances = brute(base, queries, 10, metric)
+    found = exact_truth(base, queries, 10, metric)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-9, atol=1e-9)
+    if metric != "cosine":  # there, equals are equal up to the last bit only
+        np.testing.assert_array_equal(found.positions, positions)
+
+
+def test_recall_by_distance_counts_equals_and_recall_by_id_does_not():
+    base = np.array([[0.0], [1.0], [1.0], [2.0], [9.0]], dtype=np.float32)
+    queries = np.array([[0.0]], dtype=np.float32)
+    truth = exact_truth(base, queries, 2, "l2")
+    assert truth.positions.tolist() == [[0, 1]]
+    got = recalls(np.array([[0, 2]]), truth, base, queries, "l2", 2)
+    assert got["distance"] == {"1@1": 1, "1@2": 1, "2@2": 1}
+    assert got["id"] == {"1@1": 1, "1@2": 1, "2@2": 0.5}
+    got = recalls(np.array([[2, 0]]), truth, base, queries, "l2", 2)
+    assert got["distance"] == {"1@1": 0, "1@2": 1, "2@2": 1}
+    # What is missing does not count, and what stands twice counts once.
+    got = recalls(np.array([[0, -1]]), truth, base, queries, "l2", 2)
+    assert got["distance"]["2@2"] == got["id"]["2@2"] == 0.5
+    got = recalls(np.array([[0, 0]]), truth, base, queries, "l2", 2)
+    assert got["distance"]["2@2"] == got["id"]["2@2"] == 0.5
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.sampled_from(["l2", "ip", "cosine"]))
+def test_exact_answers_have_recall_1_and_others_less(seed, metric):
+    rng = np.random.default_rng(seed)
+    base = rng.normal(size=(60, 3)).astype(np.float32)
+    queries = rng.normal(size=(5, 3)).astype(np.float32)
+    truth = exact_truth(base, queries, 5, metric)
+    got = recalls(truth.positions, truth, base, queries, metric, 5)
+    assert set(got["distance"].values()) == set(got["id"].values()) == {1.0}
+    wrong = np.stack([np.setdiff1d(np.arange(60), row)[:5] for row in truth.positions])
+    got = recalls(wrong, truth, base, queries, metric, 5)
+    assert set(got["distance"].values()) == set(got["id"].values()) == {0.0}
+
+
+@given(hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.just(2)),
+                  elements=st.integers(0, 5).map(float)))  # fmt: skip
+def test_pareto_keeps_what_no_other_beats(points):
+    pairs = [tuple(map(float, point)) for point in points]
+    kept = [pairs[place] for place in pareto(pairs)]
+    assert kept
+    for recall, rate in pairs:
+        assert any(best[0] >= recall and best[1] >= rate for best in kept)
+    for one in kept:
+        assert not any(o[0] >= one[0] and o[1] >= one[1] and o != one for o in pairs)
+
+
+def test_throughput_and_latency_ask_what_they_say():
+    asked = []
+
+    def search(queries, k):
+        asked.append((len(queries), k))
+        time.sleep(0.01)
+        return np.zeros((len(queries), k), dtype=np.int64)
+
+    queries = np.zeros((100, 2), dtype=np.float32)
+    got = throughput(search, queries, 7, 0.01)
+    assert set(asked) == {(100, 7)}
+    assert got["runs"] == len(asked)
+    assert got["queries"] == 100
+    assert 0 < got["qps_low"] <= got["qps"] <= got["qps_high"] < 100 / 0.01
+    asked.clear()
+    # What took 1,000 seconds is measured with a share of the queries.
+    got = throughput(search, queries, 7, 1000)
+    assert {number for number, _ in asked} == {got["queries"]} == {1}
+    asked.clear()
+    got = latency(search, queries[:30], 3)
+    assert set(asked) == {(1, 3)}
+    assert got["queries"] == 30
+    assert 10 < got["p50_ms"] <= got["p95_ms"] <= got["p99_ms"]
+
+
+# Data.
+
+
+@pytest.fixture
+def folder(tmp_path):
+    np.save(tmp_path / "v.npy", clustered(3000, 20))
+    return tmp_path
+
+
+def describe(data, queries=None, metric=None, n_queries=100, seed=0):
+    return Description(
+        str(data), None if queries is None else str(queries), metric, n_queries, seed
+    )
+
+
+def test_queries_are_held_out(folder):
+    everything = np.load(folder / "v.npy")
+    dataset = Dataset(describe(folder / "v.npy"))
+    assert dataset.base.shape == (2900, 20)
+    assert dataset.queries.shape == (100, 20)
+    rows = {row.tobytes() for row in dataset.base}
+    assert not rows & {row.tobytes() for row in dataset.queries}
+    together = np.concatenate([dataset.base, dataset.queries])
+    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(everything, axis=0))
+    assert Dataset(describe(folder / "v.npy")).key == dataset.key
+    assert Dataset(describe(folder / "v.npy", seed=1)).key != dataset.key
+    assert Dataset(describe(folder / "v.npy", metric="ip")).key != dataset.key
+
+
+def test_given_queries(folder):
+    np.save(folder / "q.npy", clustered(40, 20, seed=3))
+    dataset = Dataset(describe(folder / "v.npy", folder / "q.npy", n_queries=25))
+    assert len(dataset.base) == 3000
+    np.testing.assert_array_equal(dataset.queries, np.load(folder / "q.npy")[:25])
+
+
+@pytest.mark.parametrize(("stored", "metric"), [("euclidean", "l2"), ("angular", "cosine")])
+def test_hdf5_of_ann_benchmarks(folder, stored, metric):
+    x = np.load(folder / "v.npy")
+    neighbors, distances = brute(x[:2900], x[2900:], 100, metric)
+    with h5py.File(folder / "d.hdf5", "w") as file:
+        file.attrs["distance"] = stored
+        file["train"], file["test"] = x[:2900], x[2900:]
+        file["neighbors"] = neighbors.astype(np.int32)
+        file["distances"] = distances
+    dataset = Dataset(describe(folder / "d.hdf5"))
+    assert dataset.metric == metric
+    np.testing.assert_array_equal(dataset.queries, x[2900:])
+    np.testing.assert_array_equal(dataset.truth().positions, neighbors)
+    np.testing.assert_allclose(dataset.truth().distances, distances, atol=1e-9)
+    # Another metric than the file's needs other neighbours.
+    other = Dataset(describe(folder / "d.hdf5", metric="ip"))
+    np.testing.assert_array_equal(
+        other.truth().positions[:, 0], brute(x[:2900], x[2900:], 1, "ip")[0][:, 0]
+    )
+    with h5py.File(folder / "d.hdf5", "a") as file:
+        file["neighbors"][0, 0] = 2900
+    with pytest.raises(InputError, match="outside its 2900 train vectors"):
+        Dataset(describe(folder / "d.hdf5")).truth()
+
+
+def test_truth_is_computed_once(folder, monkeypatch):
+    dataset = Dataset(describe(folder / "v.npy"))
+    first = dataset.truth()
+    cached = list((folder / ".dqindex-bench").iterdir())
+    assert len(cached) == 1
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(truth_module, "exact_truth", never)
+        again = Dataset(describe(folder / "v.npy")).truth()
+        np.testing.assert_array_equal(again.positions, first.positions)
+    # A damaged cache is made again.
+    cached[0].write_bytes(cached[0].read_bytes()[:-9])
+    np.testing.assert_array_equal(dataset.truth().positions, first.positions)
+
+
+def test_truth_goes_to_the_users_cache_where_the_data_is_read_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    base = clustered(300, 5)
+    _, path = cached_truth(base, base[:3], 5, "l2", "a" * 64, Path("/proc/no"))
+    assert path.parent == tmp_path / "cache" / "dqindex"
+    _, path = cached_truth(base, base[:3], 5, "l2", "a" * 64, None)
+    assert path.parent == tmp_path / "cache" / "dqindex"
+
+
+# Results.
+
+
+def line(path, **record):
+    with open_results(path) as results:
+        results.append("index", {"job": "j", "points": 2, "method": "m"})
+        results.append("point", {"job": "j", "key": "a", **record})
+
+
+def test_results_join_points_with_their_index(tmp_path):
+    line(tmp_path / "r.jsonl", threads=1)
+    (record,) = read_results([tmp_path / "r.jsonl"])
+    assert (record["method"], record["threads"], record["key"]) == ("m", 1, "a")
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path):
+    path = tmp_path / "r.jsonl"
+    line(path)
+    whole = path.read_bytes()
+    for cut in range(len(whole.splitlines(keepends=True)[0]) + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert read_results([path]) == []
+    with open_results(path) as results:
+        assert results.done == set()
+        assert results.indexes == {"j"}
+        assert results.complete == set()
+        results.append("point", {"job": "j", "key": "a"})
+        results.append("point", {"job": "j", "key": "b"})
+    assert [record["key"] for record in read_results([path])] == ["a", "b"]
+    with open_results(path) as results:
+        assert results.complete == {"j"}
+
+
+def test_a_file_that_is_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("keep\nthis\n")
+    with pytest.raises(FileFormatError, match="line 1 is not a result"), open_results(path):
+        pass
+    assert path.read_text() == "keep\nthis\n"
+    path.write_text('{"format": "dqindex-bench", "format_version": 9}\n')
+    with pytest.raises(FileFormatError, match="format 9"):
+        read_results([path])
+    with pytest.raises(StorageError, match=r"none\.jsonl"):
+        read_results([tmp_path / "none.jsonl"])
+
+
+def test_one_run_at_a_time(tmp_path):
+    with open_results(tmp_path / "r.jsonl"), pytest.raises(BusyError, match="another run"):
+        line(tmp_path / "r.jsonl")
+
+
+# Runs.
+
+ARGUMENTS = (
+    "--data", "v.npy", "--n-queries", "100", "--threads", "1", "-o", "r.jsonl",
+    "--spec", "DQ4,IVF16,PQ4", "--spec", "DQ5,IVF16,PQ5x4fs,Refine(SQ8)",
+    "--peer", "faiss:PQ4", "--param", "nprobe=1,16", "--param", "k_factor_rf=1,8",
+)  # fmt: skip
+MEASURED = ("batch", "single", "build", "memory", "search_peak")
+
+
+def lasting(path):
+    """Results without what the clock and the memory say."""
+    lines = [json.loads(one) for one in path.read_text().splitlines()]
+    return [{key: one[key] for key in one if key not in MEASURED} for one in lines]
+
+
+def test_figures_are_those_of_the_index(folder, run):
+    done = run("bench", "run", *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    records = read_results([folder / "r.jsonl"])
+    assert [(one["method"], one["parameters"]) for one in records[:2]] == [
+        ("dqindex:DQ4,IVF16,PQ4", {"nprobe": 1}),
+        ("dqindex:DQ4,IVF16,PQ4", {"nprobe": 16}),
+    ]
+    assert len(records) == 2 + 4 + 1
+    assert "7 of" not in done.stderr
+    assert "4 of 4 points" in done.stderr
+
+    dataset = Dataset(describe(folder / "v.npy"))
+    index = build_index(dataset.base, "DQ4,IVF16,PQ4")
+    found = index.search(dataset.queries, 10, parameters={"nprobe": 16}).positions
+    expected = recalls(found, dataset.truth(), dataset.base, dataset.queries, "l2", 10)
+    got = records[1]["recall"]
+    for kind in ("id", "distance"):
+        for measure, value in expected[kind].items():
+            assert got[kind][measure] == pytest.approx(value, abs=1e-5)
+        assert got[kind]["1@100"] >= got[kind]["1@10"] >= got[kind]["1@1"]
+        assert "100@100" in got[kind]
+
+    index.save(folder / "i")
+    size = next((folder / "i").glob("index-*.faiss")).stat().st_size
+    sizes = records[0]["bytes"]
+    assert sizes["file"] == size
+    assert sizes["per_vector"] == pytest.approx(size / 2900, rel=1e-5)
+    assert sizes["codes"] == 4 * 2900
+    assert sizes["ids"] == 8 * 2900
+    assert sum(sizes[part] for part in ("codes", "ids", "overhead")) == size
+    for record in records:
+        assert record["memory"]["build_peak"] >= record["memory"]["before"] > 0
+        assert record["search_peak"] > 0
+        assert record["build"]["total"] == pytest.approx(
+            sum(v for k, v in record["build"].items() if k not in ("total", "threads")), rel=1e-4
+        )
+        assert record["data"]["n"] == 2900
+        assert record["machine"]["cores"] == os.cpu_count()
+        assert {"dqindex", "faiss", "numpy"} <= set(record["versions"])
+        assert record["command"].startswith("__main__.py bench run --data v.npy")
+    subspaces = records[0]["subspaces"]
+    assert sum(subspaces["before"]) == pytest.approx(sum(subspaces["after"]), rel=1e-4)
+    assert np.std(subspaces["after"]) < np.std(subspaces["before"])
+    assert [one["size"] for one in subspaces["codebooks"]] == [256] * 4
+
+
+def test_a_killed_run_goes_on_where_it_stopped(folder, run):
+    assert run("bench", "run", *ARGUMENTS).returncode == 0
+    (folder / "r.jsonl").rename(folder / "unbroken.jsonl")
+
+    command = [sys.executable, "-m", "dqindex", "bench", "run", *ARGUMENTS]
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True)
+    results = folder / "r.jsonl"
+    while not results.exists() or results.read_bytes().count(b'"point"') < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = results.read_bytes()
+    assert before.count(b'"point"') < 7
+    # Its worker does not outlive it.
+    deadline = time.monotonic() + 20
+    while workers(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not workers(process.pid)
+
+    done = run("bench", "run", *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    whole_lines = before[: before.rfind(b"\n") + 1]
+    assert results.read_bytes().startswith(whole_lines)  # nothing was measured again
+    assert lasting(results) == lasting(folder / "unbroken.jsonl")
+    after = results.read_bytes()
+    done = run("bench", "run", *ARGUMENTS)
+    assert done.stderr.count("was there") == 3
+    assert results.read_bytes() == after
+
+
+def workers(session):
+    """Processes of the session."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # State, parent, group, session.
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(status)
+    return found
+
+
+def test_auto_keeps_what_no_other_setting_beats(folder, run):
+    done = run("bench", "run", "--data", "v.npy", "--n-queries", "100", "--threads", "1", "-o",
+               "r.jsonl", "--spec", "DQ5,IVF32,PQ5x4fs,Refine(SQ8)", "--auto")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = read_results([folder / "r.jsonl"])
+    assert 1 < len(records) < 5 * 6  # the default grid has 5 nprobes and 6 factors
+    found = [one["recall"]["id"]["10@10"] for one in records]
+    assert len(set(found)) == len(found)
+
+
+def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
+    monkeypatch.setitem(peers.PEERS, "hnswlib", peers._Entry("hnswlib.HnswlibPeer", "not_there"))
+    said = []
+    outcome = run_bench(describe(folder / "v.npy"), ["hnswlib", "faiss:PQ4"], folder / "r.jsonl",
+                        threads=[1], say=said.append)  # fmt: skip
+    assert "hnswlib: skipped, not_there is not installed; pip install 'dqindex[bench]'" in said
+    assert set(outcome.skipped) == {"hnswlib"}
+    assert outcome.measured == 1
+    assert not outcome.failed
+
+
+def test_a_method_that_fails_does_not_stop_the_others(folder, run):
+    done = run("bench", "run", "--data", "v.npy", "--threads", "1", "-o", "r.jsonl",
+               "--spec", "DQ4,PQ8", "--spec", "DQ4,PQ4")  # fmt: skip
+    assert done.returncode == 1
+    assert "DQ4,PQ8: failed, " in done.stderr
+    assert "use DQ8" in done.stderr
+    assert "1 methods failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [one["method"] for one in read_results([folder / "r.jsonl"])] == ["dqindex:DQ4,PQ4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--data none.npy --spec PQ4", ["none.npy: no such file"]),
+        ("--data v.npy --peer nope", ["no peer 'nope'", "hnswlib"]),
+        ("--data v.npy --spec PQ4 --n-queries 2000", ["too few to hold 2000 out"]),
+        ("--data v.npy --queries wide.npy --spec PQ4", ["wide.npy: 7 dimensions", "has 20"]),
+        ("--data v.npy --spec PQ4 -k 5000", ["k is 5000, but there are 2000 vectors"]),
+        ("--data v.npy --spec PQ4 --threads 999", ["threads is 999"]),
+        ("--data v.npy --spec PQ4 -o notes.txt", ["notes.txt: line 1 is not a result"]),
+        ("--data v.npy --spec PQ4 -o none/r.jsonl", ["make the folder first"]),
+        ("--data fr-301 --spec PQ4", ["fr-301: no such file"]),
+    ],
+)
+def test_bad_input_is_found_before_anything_is_measured(folder, run, arguments, words):
+    np.save(folder / "wide.npy", np.zeros((9, 7), dtype=np.float32))
+    (folder / "notes.txt").write_text("mine\n")
+    words_in = arguments.split()
+    if "-o" not in words_in:
+        words_in += ["-o", "r.jsonl"]
+    done = run("bench", "run", *words_in)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert (folder / "notes.txt").read_text() == "mine\n"
+    assert not (folder / "r.jsonl").exists()
+
+
+def test_usage(run, folder):
+    assert run("bench", "run", "--data", "v.npy", "-o", "r.jsonl").returncode == 2
+    done = run("bench", "run", "--data", "v.npy", "-o", "r.jsonl", "--spec", "PQ4", "--param", "n")
+    assert done.returncode == 2
+    assert "nprobe=1,4,16" in done.stderr
+
+
+def test_a_full_disk_is_said(folder, run):
+    import resource
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    run("bench", "run", *ARGUMENTS)  # so that the neighbours are there
+    done = run("bench", "run", *ARGUMENTS, "-o", "full.jsonl", preexec_fn=small)
+    assert done.returncode == 1
+    assert "full.jsonl: cannot be written (File too large)" in done.stderr
+
+
+# Peers.
+
+OTHERS = {
+    "faiss:OPQ4,IVF16,PQ4": {"nprobe"},
+    "faiss:HNSW8": {"efSearch"},
+    "faiss:RQ4x4": set(),
+    "faiss:LSQ4x4": set(),
+    "faiss:SQ8": set(),
+    "faiss:IVF16,RaBitQ": {"nprobe"},
+    "hnswlib:M=8": {"ef"},
+    "usearch:dtype=i8": {"expansion_search"},
+    "scann:leaves=16": {"leaves_to_search", "reorder"},
+    "scann:leaves=16,reorder=none": {"leaves_to_search"},
+    "nanopq:M=4,Ks=16": set(),
+    "voyager": {"ef"},
+    "turbovec": set(),
+    "rabitqlib:lists=16": {"nprobe"},
+}
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_every_peer_answers(folder, run, method):
+    name, _ = peers.split(method)
+    try:
+        peers.peer_class(name)
+    except DQIndexError as reason:
+        pytest.skip(str(reason))
+    metric = "cosine" if name == "turbovec" else "l2"
+    done = run("bench", "run", "--data", "v.npy", "--metric", metric, "--n-queries", "50",
+               "--threads", "1", "--peer", method, "-o", "r.jsonl", "--param", "nprobe=8",
+               "--param", "efSearch=50", "--param", "ef=50", "--param", "expansion_search=50",
+               "--param", "leaves_to_search=8", "--param", "reorder=100")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,) = read_results([folder / "r.jsonl"])
+    assert set(record["parameters"]) == OTHERS[method]
+    assert record["recall"]["distance"]["10@10"] > 0.3
+    assert record["recall"]["distance"]["1@100"] > 0.9
+    sizes = record["bytes"]
+    assert all(size >= 0 for size in sizes.values())
+    assert sizes["codes"] > 0
+    assert record["library"] == name
+
+
+def test_a_metric_that_a_library_lacks_is_skipped(folder):
+    pytest.importorskip("nanopq")
+    outcome = run_bench(
+        describe(folder / "v.npy", metric="ip"), ["nanopq:M=4"], folder / "r.jsonl", threads=[1]
+    )
+    assert outcome.skipped == {"nanopq:M=4": "nanopq has no metric 'ip'"}
+
+
+def test_unknown_options_are_named(folder):
+    pytest.importorskip("nanopq")
+    outcome = run_bench(
+        describe(folder / "v.npy"), ["nanopq:bits=4", "nanopq:M=four"], folder / "r.jsonl",
+        threads=[1],
+    )  # fmt: skip
+    assert "no option 'bits'" in outcome.failed["nanopq:bits=4"]
+    assert "M=four" in outcome.failed["nanopq:M=four"]
+
+
+def test_truth_of_fewer_vectors_than_neighbours():
+    base = clustered(7, 3)
+    assert exact_truth(base, base[:2], 100, "l2").positions.shape == (2, 7)
+    assert isinstance(exact_truth(base, base[:2], 1, "l2"), Truth)

@@ -1,0 +1,332 @@
+"""The page, in a browser, and the picture."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import clustered
+
+from dqindex import semantic_ids
+from dqindex.bench.dataset import Description
+from dqindex.bench.results import read_results
+from dqindex.bench.run import run as run_bench
+from dqindex.errors import FileFormatError, InputError, MissingDependencyError, StorageError
+from dqindex.report import explorer
+from dqindex.report.page import write_page
+from dqindex.report.picture import write_picture
+from dqindex.sids.titles import read_titles
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+N = 1500
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Vectors, results of a run on them, a map of them, and titles."""
+    folder = tmp_path_factory.mktemp("report")
+    x = clustered(N, 20)
+    np.save(folder / "v.npy", x)
+    description = Description(str(folder / "v.npy"), None, None, 100, 0)
+    methods = ["dqindex:DQ4,IVF16,PQ4", "faiss:PQ4", "dqindex:DQ10,PQ10x4fs,RFlat"]
+    outcome = run_bench(
+        description, methods, folder / "r.jsonl", threads=[1],
+        grid={"nprobe": [1, 4], "k_factor_rf": [1, 4]}, command="dqindex bench run </script>",
+    )  # fmt: skip
+    assert not outcome.failed
+    ids = [f"sku-{row}" for row in range(N)]
+    semantic_ids(x, ids, n_subspaces=4, n_codewords=16).save(folder / "m.parquet")
+    titles = [f"Soap no. {row}" for row in range(N)]
+    titles[7] = "<b>Crème</b> & </script> \u2028 brûlée"
+    pq.write_table(pa.table({"item_id": ids[::-1], "title": titles[::-1]}), folder / "t.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page_path(folder):
+    from dqindex.sids.map import SemanticIds
+    from dqindex.vectors import open_vectors
+
+    sids = SemanticIds.load(folder / "m.parquet")
+    write_page(
+        read_results([folder / "r.jsonl"]), folder / "r.html", sids=sids,
+        titles=read_titles(folder / "t.parquet", sids), source=open_vectors(folder / "v.npy"),
+    )  # fmt: skip
+    return folder / "r.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; install it, or set CHROMIUM to its path")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "phone"])
+def page(request, browser, page_path, said):
+    """The page, open and ready, with all that the console and the network saw in `said`."""
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width < 500
+    )
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda one: said.append(one.url) if one.url.startswith("http") else None)
+    page.goto(page_path.as_uri())
+    page.wait_for_selector("#item[data-ready]")
+    yield page
+    context.close()
+    assert said == []
+
+
+def names(page, column):
+    return page.locator(f"#{column} tbody td:first-child").all_inner_texts()
+
+
+def test_charts_are_drawn(page, folder):
+    for name in ("frontier", "bytes", "build", "subspaces", "tokens"):
+        chart = page.locator(f"#chart-{name}")
+        assert chart.locator("svg.main-svg").count() > 0, name
+        box = chart.bounding_box()
+        assert box["width"] <= page.viewport_size["width"]
+    assert page.locator("#chart-frontier .scatterlayer .trace").count() == 3
+    assert page.locator("#chart-tokens .scatterlayer .trace").count() == 4
+    assert page.locator("#chart-subspaces .bars .point").count() == 8
+    # Nothing makes the page wider than the screen.
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_colours_follow_the_scheme(page):
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", ground))) > 3 * 128
+    assert light == (page.viewport_size["width"] > 500)
+    ink = page.evaluate(
+        "getComputedStyle(document.querySelector('#chart-frontier .xtick text')).fill"
+    )
+    assert (sum(map(int, re.findall(r"\d+", ink)[:3])) < 3 * 128) == light
+
+
+def test_the_table_sorts(page, folder):
+    records = read_results([folder / "r.jsonl"])
+    assert len(names(page, "points")) == len(records)
+
+    def column(place):
+        cells = page.locator(f"#points tbody td:nth-child({place})").all_inner_texts()
+        return [float(cell.replace(",", "")) for cell in cells]
+
+    assert column(3) == sorted(column(3), reverse=True)
+    rate = page.get_by_role("button", name="queries/s")
+    rate.click()
+    assert column(6) == sorted(column(6), reverse=True)
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("queries/s")
+    # By keyboard.
+    page.get_by_role("button", name="queries/s").focus()
+    page.keyboard.press("Enter")
+    assert column(6) == sorted(column(6))
+    page.get_by_role("button", name="method").click()
+    assert names(page, "points") == sorted(names(page, "points"), key=str.lower)
+    fastest = max(one["batch"]["qps"] for one in records)
+    assert max(column(6)) == round(fastest)
+
+
+def test_the_limit_of_bytes_is_chosen(page, folder):
+    records = read_results([folder / "r.jsonl"])
+    fit = [one for one in records if one["bytes"]["per_vector"] <= 64]
+    assert 0 < len(fit) < len(records)
+    page.get_by_label("Bytes a vector").select_option(label="at most 64")
+    assert len(names(page, "points")) == len(fit)
+    page.get_by_label("Bytes a vector").select_option(label="any")
+    assert len(names(page, "points")) == len(records)
+
+
+def test_the_explorer_answers(page, folder):
+    x = np.load(folder / "v.npy")
+    table = pq.read_table(folder / "m.parquet").to_pydict()
+    codes = np.array(table["codes"])
+    item = 42
+    box = page.get_by_role("combobox")
+    if page.viewport_size["width"] > 500:
+        box.fill("SOAP NO. 42")
+        page.wait_for_selector("#matches li")
+        assert page.locator("#matches li").first.inner_text() == "Soap no. 42"
+        page.keyboard.press("ArrowDown")
+        assert page.locator("#matches li[aria-selected=true]").count() == 1
+        page.keyboard.press("Enter")
+    else:
+        box.fill("sku-42")  # by its id
+        page.locator("#matches li").first.tap()
+    page.wait_for_selector("#shown")
+    assert page.locator("#shown").inner_text() == "Soap no. 42"
+    assert "sku-42" in page.locator("#found p").first.inner_text()
+    tokens = page.locator("#found p .tokens").first.inner_text().split()
+    assert list(map(int, tokens)) == codes[item].tolist()
+
+    lists = page.locator("#found ol")
+    shared = (codes == codes[item]).sum(axis=1)
+    shared[item] = 0
+    expected = sorted(range(N), key=lambda row: (-shared[row], row))[:10]
+    expected = [row for row in expected if shared[row]]
+    found = lists.nth(0).get_by_role("button").all_inner_texts()
+    assert found == [f"Soap no. {row}" for row in expected]
+    distances = ((x - x[item]) ** 2).sum(axis=1)
+    distances[item] = np.inf
+    near = [f"Soap no. {row}" for row in np.argsort(distances)[:10]]
+    assert lists.nth(1).get_by_role("button").all_inner_texts() == near
+    both = page.locator("#found ol").nth(0).locator("li.both").count()
+    assert both == len(set(found) & set(near))
+    # From item to item.
+    lists.nth(1).get_by_role("button").first.click()
+    assert page.locator("#shown").inner_text() == near[0]
+
+
+def test_names_are_text_and_nothing_else(page):
+    page.get_by_role("combobox").fill("crème")
+    page.wait_for_selector("#matches li")
+    page.keyboard.press("Enter")
+    assert page.locator("#shown").inner_text() == "<b>Crème</b> & </script> brûlée"
+    page.get_by_role("combobox").fill("no such thing")
+    page.wait_for_selector("text=No item has that in its name.")
+    assert page.locator("#matches").is_hidden()
+
+
+def test_controls_have_names(page):
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, select, input')].filter(one => "
+        "!(one.innerText || one.labels?.length || one.getAttribute('aria-label'))).length"
+    )
+    assert unnamed == 0
+
+
+def test_it_needs_nothing_else(page_path):
+    text = page_path.read_text()
+    assert "default-src 'none'" in text
+    head = text[: text.index("<script")]
+    assert not re.search(r"(src|href)=[\"']?(?!data:)", head)
+
+
+def test_what_is_left_out_is_said(folder, monkeypatch):
+    sids = semantic_ids(clustered(300, 8), n_subspaces=2, n_codewords=16)
+    facts, blobs = explorer.pack(sids)
+    assert facts["left_out"] == ["True neighbours need the vectors: --vectors."]
+    assert "neighbors" not in blobs
+    from dqindex.vectors import open_vectors
+
+    source = open_vectors(clustered(300, 8))
+    monkeypatch.setattr(explorer, "MOST_WORK", 100 * 8 * 20)
+    monkeypatch.setattr(explorer, "MOST_ITEMS", 100)
+    facts, blobs = explorer.pack(sids, source=source)
+    assert facts["items"] == 100
+    assert facts["known"] == 20
+    assert "first 100 of 300 items" in facts["left_out"][0]
+    assert "first 20 items" in facts["left_out"][1]
+
+
+def test_what_does_not_match_is_refused(folder):
+    from dqindex.vectors import open_vectors
+
+    sids = semantic_ids(clustered(300, 8), n_subspaces=2, n_codewords=16)
+    with pytest.raises(InputError, match="30 vectors for a map of 300 items"):
+        explorer.pack(sids, source=open_vectors(clustered(30, 8)))
+    with pytest.raises(InputError, match="2 titles for a map of 300 items"):
+        explorer.pack(sids, titles=pa.array(["a", "b"]))
+    with pytest.raises(InputError, match="nothing to show"):
+        write_page([], folder / "x.html")
+    assert not (folder / "x.html").exists()
+
+
+def test_titles(tmp_path):
+    ids = [f"i{row}" for row in range(300)]
+    sids = semantic_ids(clustered(300, 8), ids, n_subspaces=2, n_codewords=16)
+    plain = semantic_ids(clustered(300, 8), n_subspaces=2, n_codewords=16)
+    named = [f"t{row}" for row in range(300)]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"item_id": ids[::-1], "name": named[::-1]}), path)
+    assert read_titles(path, sids).to_pylist() == named  # joined by id
+    assert read_titles(path, plain).to_pylist() == named[::-1]  # in order
+    with pytest.raises(InputError, match="no column 'nope'"):
+        read_titles(path, sids, "nope")
+    pq.write_table(pa.table({"item_id": ids[1:], "name": named[1:]}), path)
+    with pytest.raises(InputError, match="no title for 1 items of the map, for example 'i0'"):
+        read_titles(path, sids)
+    with pytest.raises(InputError, match="299 titles for a map of 300"):
+        read_titles(path, plain)
+    pq.write_table(pa.table({"a": ids, "b": named}), path)
+    with pytest.raises(InputError, match="several text columns"):
+        read_titles(path, plain)
+    path.write_text("no")
+    with pytest.raises(FileFormatError, match="not a readable Parquet"):
+        read_titles(path, sids)
+    with pytest.raises(StorageError, match="no such file"):
+        read_titles(tmp_path / "none", sids)
+
+
+def test_picture(folder):
+    pytest.importorskip("kaleido")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; install it, or set CHROMIUM to its path")
+    write_picture(read_results([folder / "r.jsonl"]), folder / "p.png")
+    content = (folder / "p.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert int.from_bytes(content[16:20], "big") == 1400
+
+
+def test_a_picture_without_a_browser_is_a_clear_error(folder, monkeypatch):
+    import plotly.graph_objects as go
+
+    def no_browser(*_, **__):
+        raise RuntimeError("Kaleido requires Google Chrome")
+
+    monkeypatch.setattr(go.Figure, "to_image", no_browser)
+    with pytest.raises(MissingDependencyError, match="install"):
+        write_picture(read_results([folder / "r.jsonl"]), folder / "no.png")
+    assert not (folder / "no.png").exists()
+    with pytest.raises(InputError, match="no results to draw"):
+        write_picture([], folder / "no.png")
+
+
+def test_command_line(folder, run, tmp_path):
+    done = run("bench", "report", folder / "r.jsonl", "-o", "r.html", "--sids",
+               folder / "m.parquet", "--vectors", folder / "v.npy", "--titles",
+               folder / "t.parquet")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    made = (tmp_path / "r.html").read_text()
+    data = json.loads(made.partition('id="data">')[2].partition("</script>")[0])
+    assert data["map"]["items"] == N
+    assert len(data["views"][-1]["rows"]) == len(read_results([folder / "r.jsonl"]))
+    for arguments, code, words in (
+        (["-o", "x.html"], 1, "nothing to show"),
+        ([folder / "r.jsonl"], 2, "give -o"),
+        ([folder / "r.jsonl", "-o", "x.html", "--titles", "t"], 2, "are for the items of --sids"),
+        ([folder / "v.npy", "-o", "x.html"], 1, "is not a result"),
+        ([folder / "r.jsonl", "-o", "no/x.html"], 1, "make the folder first"),
+        ([tmp_path / "none.jsonl", "-o", "x.html"], 1, "none.jsonl"),
+    ):
+        done = run("bench", "report", *arguments)
+        assert done.returncode == code
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x.html").exists()
