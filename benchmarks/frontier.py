@@ -91,7 +91,6 @@ METHODS = {
         "faiss:IVF256,PQ192x4fs,RFlat",
         "faiss:IVF256,SQ8",
         "faiss:IVF256,RaBitQ",
-        "faiss:RQ16x8",
         "faiss:HNSW16",
         "hnswlib",
         "usearch:dtype=i8",

@@ -2,12 +2,13 @@
 
 FAISS's own ``add`` hands a whole block to a BLAS whose rounding depends on the number of threads,
 and encodes along a path that is several times slower than the one in `dqindex.codebooks`. Here
-rows go through in fixed pieces, a piece a thread; where the codes are plain bytes they are made
-here and handed to FAISS ready.
+rows go through in fixed pieces, a piece a thread, while the next are read; where the codes are
+whole they are made here and handed to FAISS ready.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import faiss
@@ -15,14 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex.codebooks import nearest_codes
-from dqindex.nearest import pieces
+from dqindex.nearest import cut, pieces
+from dqindex.spec import dissect
 from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.vectors.convert import Float32
 
+Bytes = npt.NDArray[np.uint8]
 
-def apply_transform(link: Any, x: Float32) -> Float32:
-    """``link.apply(x)``, piece by piece on all threads."""
-    out = np.empty((len(x), link.d_out), dtype=np.float32)
+
+def apply_transform(link: Any, x: Float32, *, in_place: bool = False) -> Float32:
+    """``link.apply(x)``, piece by piece on all threads; over `x` itself where that fits."""
+    out = x
+    if not in_place or link.d_out != link.d_in:
+        out = np.empty((len(x), link.d_out), dtype=np.float32)
 
     def piece(part: slice) -> None:
         out[part] = link.apply(np.ascontiguousarray(x[part]))
@@ -38,52 +44,95 @@ def coarse_residuals(quantizer: Any, rows: Float32) -> tuple[npt.NDArray[np.int6
     return lists, rows - quantizer.reconstruct_batch(lists)
 
 
-def add_block(index: Any, x: Float32) -> None:
-    """Add the rows of `x` at the end of `index`, which must be trained."""
+def add_blocks(index: Any, blocks: Iterable[Float32]) -> Iterator[int]:
+    """Add the rows of all `blocks` at the end of `index`, which must be trained.
+
+    Yields the number of rows of each part that was added; nothing happens unless they are drawn.
+    """
+    index = faiss.downcast_index(index)
+    parts = dissect(index)
+    core = parts.core
+    if (
+        type(core) in (faiss.IndexPQ, faiss.IndexIVFPQ)
+        and parts.refine is None
+        and core.code_size * 8 == core.pq.M * core.pq.nbits
+    ):
+        yield from _add_codes(index, parts.chain, core, blocks)
+        return
+    for block in blocks:
+        _add_block(index, block)
+        yield len(block)
+
+
+def _add_block(index: Any, x: Float32) -> None:
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         for place in range(index.chain.size()):
             x = apply_transform(faiss.downcast_VectorTransform(index.chain.at(place)), x)
-        add_block(index.index, x)
+        _add_block(index.index, x)
         index.ntotal = index.index.ntotal
     elif isinstance(index, faiss.IndexRefine):
-        add_block(index.base_index, x)
+        for _ in add_blocks(index.base_index, [x]):
+            pass
         with single_blas_thread():
             index.refine_index.add(np.ascontiguousarray(x))
         index.ntotal = index.refine_index.ntotal
-    elif type(index) in (faiss.IndexPQ, faiss.IndexIVFPQ) and index.pq.nbits == 8:
-        _add_codes(index, x)
     else:
         with single_blas_thread():
             index.add(np.ascontiguousarray(x))
 
 
-def _add_codes(index: Any, x: Float32) -> None:
-    """Encode `x` here, and store the codes."""
-    pq = index.pq
-    stacked = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
-    codebooks = list(stacked)
-    inverted = isinstance(index, faiss.IndexIVFPQ)
-    # FAISS's layout: the list number in as few bytes as fit, little-endian, then the code.
-    prefix = int(index.coarse_code_size()) if inverted else 0
-    out = np.empty((len(x), prefix + pq.M), dtype=np.uint8)
-
-    def piece(part: slice) -> None:
-        rows = np.ascontiguousarray(x[part])
-        codes = out[part]
+def _add_codes(index: Any, chain: list[Any], core: Any, blocks: Iterable[Float32]) -> Iterator[int]:
+    """Encode here, and store the codes."""
+    encode = _encoder(chain, core)
+    inverted = isinstance(core, faiss.IndexIVFPQ)
+    for codes in map_single_threaded(encode, cut(blocks, core.pq.dsub)):
         if inverted:
-            lists, residuals = coarse_residuals(index.quantizer, rows)
-            codes[:, :prefix] = _bytes(lists, prefix)
-            rows = residuals if index.by_residual else rows
-        nearest_codes(rows, codebooks, codes[:, prefix:])
-
-    for _ in map_single_threaded(piece, pieces(len(x), pq.dsub)):
-        pass
-    if inverted:
-        index.add_sa_codes(out, np.arange(index.ntotal, index.ntotal + len(x)))
-    else:
-        index.add_sa_codes(out)
+            core.add_sa_codes(codes, np.arange(core.ntotal, core.ntotal + len(codes)))
+        else:
+            core.add_sa_codes(codes)
+        yield len(codes)
+    _set_total(index, core.ntotal)
 
 
-def _bytes(lists: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.uint8]:
-    return lists.astype("<i8")[:, None].view(np.uint8)[:, :width]
+def _set_total(index: Any, total: int) -> None:
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        _set_total(index.index, total)
+        index.ntotal = total
+
+
+def _encoder(chain: list[Any], core: Any) -> Callable[[Float32], Bytes]:
+    """A function of rows that gives FAISS's codes, list number first; on its thread."""
+    pq = core.pq
+    codebooks = list(faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub))
+    inverted = isinstance(core, faiss.IndexIVFPQ)
+    # FAISS's layout: the list number in as few bytes as fit, little-endian, then the code.
+    prefix = int(core.coarse_code_size()) if inverted else 0
+    dtype = np.uint8 if pq.nbits <= 8 else np.uint16
+
+    def encode(rows: Float32) -> Bytes:
+        rows = np.ascontiguousarray(rows)
+        for link in chain:
+            rows = link.apply(rows)
+        out = np.empty((len(rows), prefix + core.code_size), dtype=np.uint8)
+        if inverted:
+            lists, residuals = coarse_residuals(core.quantizer, rows)
+            out[:, :prefix] = lists.astype("<i8")[:, None].view(np.uint8)[:, :prefix]
+            rows = residuals if core.by_residual else rows
+        if pq.nbits == 8:
+            nearest_codes(rows, codebooks, out[:, prefix:])
+        else:
+            codes = np.empty((len(rows), pq.M), dtype=dtype)
+            nearest_codes(rows, codebooks, codes)
+            out[:, prefix:] = _packed(codes, pq.nbits)
+        return out
+
+    return encode
+
+
+def _packed(codes: npt.NDArray[Any], bits: int) -> Bytes:
+    """Codes as FAISS packs them: `bits` each, one after another, the lowest bit first."""
+    little = codes.astype("<u2").view(np.uint8).reshape(*codes.shape, 2)
+    each = np.unpackbits(little, axis=2, bitorder="little")[:, :, :bits]
+    return np.packbits(each.reshape(len(codes), -1), axis=1, bitorder="little")

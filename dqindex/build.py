@@ -7,7 +7,7 @@ from typing import Any
 
 import faiss
 
-from dqindex.add import add_block
+from dqindex.add import add_blocks
 from dqindex.balance import OBJECTIVES
 from dqindex.errors import InputError, SpecError
 from dqindex.folder import Manifest
@@ -121,9 +121,8 @@ def build_index(
         del sample
         parameters = _default_parameters(index)
         done = 0
-        for block in source.blocks(block_rows):
-            add_block(index, block)
-            done += len(block)
+        for added in add_blocks(index, source.blocks(block_rows)):
+            done += added
             report("add", done, source.n)
     manifest: Manifest = {
         "spec": spec,

@@ -126,10 +126,8 @@ def check_matrix(X: Any, owner: str, *, width: int | None = None) -> Matrix:
         raise InputError(
             f"{owner}: 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
-    if width is not None and array.shape[1] != width:
-        raise InputError(
-            f"X has {array.shape[1]} features, but {owner} is expecting {width} features as input"
-        )
+    if width is not None:
+        check_width(array, owner, width)
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if bad.size:
         raise NonFiniteError(
@@ -137,3 +135,16 @@ def check_matrix(X: Any, owner: str, *, width: int | None = None) -> Matrix:
             "remove or repair them"
         )
     return array
+
+
+def check_width(array: npt.NDArray[Any], owner: str, width: int) -> None:
+    """Refuse a matrix that is not `width` wide.
+
+    Raises
+    ------
+    InputError
+    """
+    if array.shape[1] != width:
+        raise InputError(
+            f"X has {array.shape[1]} features, but {owner} is expecting {width} features as input"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,12 +11,22 @@ import numpy.typing as npt
 
 from dqindex import model_file
 from dqindex.balance import OBJECTIVES
-from dqindex.codebooks import Codes, ProductCodebooks, code_dtype
+from dqindex.codebooks import Codes, ProductCodebooks, code_dtype, nearest_codes
 from dqindex.errors import InputError
-from dqindex.estimator import Estimator, Matrix, boolean, check_matrix, integer, integers, one_of
+from dqindex.estimator import (
+    Estimator,
+    Matrix,
+    boolean,
+    check_matrix,
+    check_width,
+    integer,
+    integers,
+    one_of,
+)
 from dqindex.kmeans import STARTS, train_kmeans
-from dqindex.nearest import nearest_in_pieces
+from dqindex.nearest import cut, nearest, nearest_in_pieces
 from dqindex.store import Tensors, atomic_file, load_tensors, tensors_sha256, unpack_tensors
+from dqindex.threads import map_single_threaded
 from dqindex.transform import DQTransform
 from dqindex.vectors import open_vectors
 from dqindex.vectors.convert import Float32
@@ -215,30 +225,26 @@ class DQModel(Estimator):
 
     def encode(self, X: Any) -> Codes:
         """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
-        return self._encode(X)[0]
-
-    def encode_with_distortion(self, X: Any) -> tuple[Codes, Float64]:
-        """Tokens as `encode` gives them, and the distortion ‖ẑ - z‖² of every row: (n,) float64."""
-        codes, residual, projected = self._encode(X)
-        codewords = self.codebooks_.decode(codes[:, len(self.coarse_) :])
-        error = (projected - codewords).astype(np.float64)
-        distortion = np.einsum("ij,ij->i", error, error)
-        if self.transform_.dropped_:
-            kept = self.transform_.inverse_transform(projected)
-            lost = (residual - kept).astype(np.float64)
-            distortion += np.einsum("ij,ij->i", lost, lost)
-        return codes, distortion
-
-    def _encode(self, X: Any) -> tuple[Codes, Matrix, Matrix]:
-        """Tokens, what the coarse levels leave over, and its projection."""
         self._check_fitted()
         array = check_matrix(X, "DQModel", width=self.n_features_in_)
-        coarse, residual = self._coarse_codes(array)
-        projected = self.transform_.transform(residual)
-        fine = self.codebooks_.encode(projected)
-        dtype = code_dtype(max(self.code_sizes()))
-        codes = np.concatenate([coarse.astype(dtype), fine.astype(dtype)], axis=1)
-        return codes, residual, projected
+        return np.concatenate([codes for codes, _ in self.encode_blocks([array])])
+
+    def encode_blocks(
+        self, blocks: Iterable[Matrix], *, distortion: bool = False
+    ) -> Iterator[tuple[Codes, Float64 | None]]:
+        """Tokens of the rows of all `blocks`, part by part in order, while the next are read.
+
+        Parameters
+        ----------
+        blocks : iterable of (b, d) arrays
+            Finite, as a `VectorSource` gives them.
+        distortion : bool
+            Give ‖ẑ - z‖² of every row as well, (n,) float64.
+        """
+        self._check_fitted()
+        width = self.codebooks_.codebooks_[0].shape[1]
+        coder = _Coder(self, distortion)
+        return map_single_threaded(coder, cut(blocks, width))
 
     def _coarse_codes(self, array: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
         codes = np.empty((len(array), len(self.coarse_)), dtype=np.int64)
@@ -337,3 +343,38 @@ class DQModel(Estimator):
         self.transform_, self.codebooks_, self.coarse_ = transform, codebooks, coarse
         self.n_features_in_ = transform.n_features_in_
         return self
+
+
+class _Coder:
+    """Encodes rows on its thread."""
+
+    def __init__(self, model: DQModel, distortion: bool) -> None:
+        self._transform, self._books = model.transform_, model.codebooks_.codebooks_
+        self._coarse, self._distortion = model.coarse_, distortion
+        self._dtype = code_dtype(max(model.code_sizes()))
+
+    def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
+        check_width(rows, "DQModel", self._transform.n_features_in_)
+        levels = len(self._coarse)
+        codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
+        for level, centroids in enumerate(self._coarse):
+            labels, _ = nearest(rows, centroids)
+            codes[:, level] = labels
+            rows = rows - centroids[labels]
+        projected = self._transform.project(rows)
+        nearest_codes(projected, self._books, codes[:, levels:])
+        return codes, self._error(rows, projected, codes[:, levels:])
+
+    def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:
+        if not self._distortion:
+            return None
+        distortion = np.zeros(len(rows))
+        size = self._books[0].shape[1]
+        for level, book in enumerate(self._books):
+            part = projected[:, level * size : (level + 1) * size]
+            error = (part - book[codes[:, level]]).astype(np.float64)
+            distortion += np.einsum("ij,ij->i", error, error)
+        if self._transform.dropped_:
+            lost = (rows - self._transform.lift(projected)).astype(np.float64)
+            distortion += np.einsum("ij,ij->i", lost, lost)
+        return distortion

@@ -36,6 +36,11 @@ def pieces(n: int, width: int) -> Iterator[slice]:
     return (slice(start, stop) for start, stop in itertools.pairwise(edges))
 
 
+def cut(blocks: Iterable[Float32], width: int) -> Iterator[Float32]:
+    """The rows of all blocks in `pieces`, one after another."""
+    return (block[part] for block in blocks for part in pieces(len(block), width))
+
+
 def nearest(
     rows: npt.NDArray[np.floating], centroids: Float32, *, inner_product: bool = False
 ) -> tuple[npt.NDArray[np.int64], Float32]:

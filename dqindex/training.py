@@ -106,7 +106,7 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train `index` (from `dqindex.spec.make_index`) on `sample`, shape (n, d).
+    """Train `index` (from `dqindex.spec.make_index`) on `sample`, shape (n, d), which may change.
 
     Raises
     ------
@@ -209,7 +209,8 @@ class _Training:
             link.A, link.b, link.have_bias = linear.A, linear.b, linear.have_bias
             link.is_trained = True
             self.transform = transform
-            return apply_transform(link, x)
+            # A refinement is trained on what came in; else the sample is ours to turn.
+            return apply_transform(link, x, in_place=self.parts.refine is None)
 
     def _coarse_kmeans(self, x: Float32) -> tuple[Float32, int]:
         ivf = self.parts.ivf

@@ -236,9 +236,12 @@ class DQTransform(Estimator):
         """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
         self._check_fitted()
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
-        mean = self.mean_.astype(array.dtype)
-        axes = np.ascontiguousarray(self.components_.T, dtype=array.dtype)
-        return _in_pieces(array, axes.shape[1], lambda rows: (rows - mean) @ axes)
+        return _in_pieces(array, len(self.components_), self.project)
+
+    def project(self, rows: Matrix) -> Matrix:
+        """`transform` of finite float rows, unchecked, on this thread."""
+        mean = self.mean_.astype(rows.dtype)
+        return (rows - mean) @ np.ascontiguousarray(self.components_.T, dtype=rows.dtype)
 
     def fit_transform(self, X: Any, y: Any = None) -> Matrix:
         """Fit to `X`, then project it."""
@@ -248,9 +251,11 @@ class DQTransform(Estimator):
         """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""
         self._check_fitted()
         array = check_matrix(Y, "DQTransform", width=len(self.components_))
-        mean = self.mean_.astype(array.dtype)
-        axes = self.components_.astype(array.dtype)
-        return _in_pieces(array, axes.shape[1], lambda rows: rows @ axes + mean)
+        return _in_pieces(array, self.n_features_in_, self.lift)
+
+    def lift(self, rows: Matrix) -> Matrix:
+        """`inverse_transform` of finite float rows, unchecked, on this thread."""
+        return rows @ self.components_.astype(rows.dtype) + self.mean_.astype(rows.dtype)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Names of the output columns: subspace, then axis within it."""

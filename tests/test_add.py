@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import clustered
 
-from dqindex.add import add_block, apply_transform
+from dqindex.add import add_blocks, apply_transform
 from dqindex.threads import thread_limit
 
 
@@ -35,6 +35,9 @@ def content(index: faiss.Index) -> tuple[np.ndarray, np.ndarray]:
         "IVF300,PQ4",
         "IVF16_HNSW8,PQ8",
         "PQ8x4np",
+        "PQ6x5np",
+        "PQ8x10np",
+        "IVF16,PQ8x6np",
         "IVF16,SQ8",
     ],
 )
@@ -46,8 +49,8 @@ def test_the_same_codes_as_faiss(spec, metric):
         ours.pq.cp.niter = 1  # any codebooks will do
     ours.train(x)
     theirs = faiss.clone_index(ours)
-    for start in (0, 2500, 2501):
-        add_block(ours, x[start : {0: 2500, 2500: 2501, 2501: 6000}[start]])
+    blocks = [x[:2500], x[2500:2501], x[2501:]]
+    assert sum(add_blocks(ours, iter(blocks))) == 6000
     theirs.add(x)
     assert ours.ntotal == theirs.ntotal == 6000
     (our_ids, our_codes), (their_ids, their_codes) = content(ours), content(theirs)
@@ -63,7 +66,7 @@ def test_transforms_and_refinement():
     for index in (ours, theirs):
         index.train(x)
         index.k_factor = 4
-    add_block(ours, x)
+    assert sum(add_blocks(ours, [x])) == 3000
     theirs.add(x)
     np.testing.assert_array_equal(ours.search(x[:50], 3)[1], theirs.search(x[:50], 3)[1])
 

@@ -44,8 +44,8 @@ def command(
         progress(quiet) as report,
         thread_limit(threads),
     ):
-        for block in source.blocks(block_rows):
-            write(loaded.encode(block))
-            done += len(block)
+        for codes, _ in loaded.encode_blocks(source.blocks(block_rows)):
+            write(codes)
+            done += len(codes)
             report("encode", done, source.n)
     say(f"{output}: codes {shape[0]:,} x {shape[1]} {dtype}", quiet)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dqindex.codebooks import code_dtype
 from dqindex.errors import InputError
 from dqindex.model import DQModel
 from dqindex.sids.map import SemanticIds
@@ -144,13 +145,14 @@ def encode(
     block_rows: int | None,
     report: Progress,
 ) -> tuple[Tokens, npt.NDArray[np.float32]]:
-    """Base tokens (n, T) int32, and their distortion."""
-    codes = np.empty((source.n, len(model.code_sizes())), dtype=np.int32)
+    """Base tokens (n, T), and their distortion."""
+    sizes = model.code_sizes()
+    codes = np.empty((source.n, len(sizes)), dtype=code_dtype(max(sizes)))
     distortion = np.empty(source.n, dtype=np.float32)
     start = 0
-    for block in source.blocks(block_rows):
-        stop = start + len(block)
-        codes[start:stop], distortion[start:stop] = model.encode_with_distortion(block)
+    for part, errors in model.encode_blocks(source.blocks(block_rows), distortion=True):
+        stop = start + len(part)
+        codes[start:stop], distortion[start:stop] = part, errors
         start = stop
         report("encode", start, source.n)
     return codes, distortion
@@ -171,11 +173,9 @@ def resolve(
     if made.unique == "suffix":
         order = canonical_order(made.distortion, made.ids, np.arange(len(base)))
         last = suffixes(base, order, sizes, taken)
-        return replace(
-            made,
-            codes=np.concatenate([base, last[:, None]], axis=1),
-            sizes=[*sizes, int(last.max()) + 1],
-        )
+        sizes = [*sizes, int(last.max()) + 1]
+        codes = np.concatenate([base, last[:, None]], axis=1, dtype=code_dtype(max(sizes)))
+        return replace(made, codes=codes, sizes=sizes)
     rows = contenders(base, sizes, made.cap, taken)
     if not len(rows):
         return made

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dqindex.codebooks import code_dtype
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.model import DQModel
 from dqindex.sids.tuples import Tokens, TupleSet
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = "dqindex-sids"
 FORMAT_VERSION = 1
+# Rows that are written at a time.
+ROW_GROUP = 2**18
 
 
 @dataclass
@@ -31,9 +34,9 @@ class SemanticIds:
 
     Attributes
     ----------
-    codes : (n, T) int32
+    codes : (n, T) unsigned, of the smallest type that holds the sizes
         Published tokens of every item.
-    base_codes : (n, B) int32
+    base_codes : (n, B), likewise
         Tokens before collisions were resolved; the same array where none were. B is T, or T - 1
         where a suffix was added.
     distortion : (n,) float32
@@ -88,13 +91,18 @@ class SemanticIds:
             "versions": versions(),
         }
 
-    def table(self) -> pa.Table:
-        """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata."""
+    def table(self, rows: slice = slice(None)) -> pa.Table:
+        """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata.
+
+        Of some `rows`, or of all.
+        """
+        first, end, _ = rows.indices(len(self))
+        ids = pa.array(np.arange(first, end)) if self.ids is None else self.ids[first:end]
         columns = {
-            "item_id": self.item_ids,
-            "codes": _lists(self.codes),
-            "base_codes": _lists(self.base_codes),
-            "distortion": pa.array(self.distortion.astype(np.float32)),
+            "item_id": ids,
+            "codes": _lists(self.codes[rows]),
+            "base_codes": _lists(self.base_codes[rows]),
+            "distortion": pa.array(self.distortion[rows].astype(np.float32)),
         }
         return pa.table(columns).replace_schema_metadata(
             {"dqindex": json.dumps(self.metadata(), sort_keys=True)}
@@ -107,9 +115,12 @@ class SemanticIds:
         ------
         StorageError
         """
-        table = self.table()
+        schema = self.table(slice(0, 0)).schema
         with atomic_file(path) as file:
-            pq.write_table(table, pa.PythonFile(file, mode="w"), compression="zstd")
+            writer = pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd")
+            with writer:
+                for start in range(0, len(self), ROW_GROUP):
+                    writer.write_table(self.table(slice(start, start + ROW_GROUP)))
 
     @classmethod
     def load(cls, path: str | Path, model: DQModel | None = None) -> SemanticIds:
@@ -263,5 +274,6 @@ def read_lists(column: pa.ChunkedArray, name: str) -> Tokens:
     values = array.flatten().to_numpy(zero_copy_only=False)
     if values.min() < 0 or values.max() >= 2**31:
         raise FileFormatError(f"{name}: codes from {values.min()} to {values.max()}; not tokens")
-    codes: Tokens = values.astype(np.int32).reshape(len(array), -1)
+    largest = int(values.max(initial=0))
+    codes: Tokens = values.astype(code_dtype(largest + 1)).reshape(len(array), -1)
     return codes

@@ -117,7 +117,7 @@ def _entropy(counts: npt.NDArray[Any]) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-def _level(column: npt.NDArray[np.int32], size: int) -> dict[str, Any]:
+def _level(column: npt.NDArray[Any], size: int) -> dict[str, Any]:
     counts = np.bincount(column, minlength=size)
     used = int((counts > 0).sum())
     return {

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Tokens = npt.NDArray[np.int32]
+# In the smallest unsigned type that holds them, or int32.
+Tokens = npt.NDArray[np.integer[Any]]
 Int64 = npt.NDArray[np.int64]
 
 
@@ -19,40 +20,58 @@ class TupleSet:
 
     Attributes
     ----------
-    numbers : (n,) int64
+    numbers : (n,) int32, int64 where there are more rows than that holds
         Dense number of every row that the set was made from.
-    counts : (m,) int64
+    counts : (m,) int32, likewise
         How many rows have each number.
     """
 
     def __init__(self, codes: npt.NDArray[Any], sizes: list[int]) -> None:
         self._words = _word_layout(sizes)
+        self._first, numbers = _ranked(_pack(codes, self._words[0]))
+        # Of every further word: its values, and which pairs of a number so far and a value exist.
         self._steps: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
-        numbers = np.zeros(len(codes), dtype=np.int64)
-        for word in self._words:
-            values, places = np.unique(_pack(codes, word), return_inverse=True)
-            pairs = numbers.astype(np.uint64) * np.uint64(max(len(values), 1)) + places.astype(
-                np.uint64
-            )
-            known, numbers = np.unique(pairs, return_inverse=True)
+        for word in self._words[1:]:
+            values, places = _ranked(_pack(codes, word))
+            pairs = numbers.astype(np.uint64) * np.uint64(max(len(values), 1))
+            known, numbers = _ranked(pairs + places.astype(np.uint64))
             self._steps.append((values, known))
-        self.numbers: Int64 = numbers.astype(np.int64)
-        self.counts: Int64 = np.bincount(self.numbers) if len(codes) else np.zeros(0, np.int64)
+        self.numbers = numbers
+        self.counts = np.bincount(numbers, minlength=0).astype(numbers.dtype)
 
     def find(self, codes: npt.NDArray[Any]) -> Int64:
         """Dense number of every row of `codes`, shape (m, levels); -1 if it is not in the set."""
-        found = np.ones(len(codes), dtype=bool)
-        numbers = np.zeros(len(codes), dtype=np.uint64)
-        for word, (values, known) in zip(self._words, self._steps, strict=True):
-            if not len(values):
-                return np.full(len(codes), -1, dtype=np.int64)
-            packed = _pack(codes, word)
-            places = np.minimum(np.searchsorted(values, packed), len(values) - 1)
-            found &= values[places] == packed
-            pairs = numbers * np.uint64(len(values)) + places.astype(np.uint64)
-            numbers = np.minimum(np.searchsorted(known, pairs), len(known) - 1).astype(np.uint64)
-            found &= known[numbers.astype(np.int64)] == pairs
-        return np.where(found, numbers.astype(np.int64), -1)
+        if not len(self._first):
+            return np.full(len(codes), -1, dtype=np.int64)
+        numbers, found = _places(self._first, _pack(codes, self._words[0]))
+        for word, (values, known) in zip(self._words[1:], self._steps, strict=True):
+            places, there = _places(values, _pack(codes, word))
+            found &= there
+            pairs = numbers.astype(np.uint64) * np.uint64(len(values)) + places.astype(np.uint64)
+            numbers, there = _places(known, pairs)
+            found &= there
+        return np.where(found, numbers, -1)
+
+
+def _ranked(values: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
+    """Distinct values in order, and the place of each value among them; lean for millions."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first = np.ones(len(values), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    distinct = ordered[first]
+    del ordered
+    ranks = np.empty(len(values), dtype=np.int32 if len(values) < 2**31 else np.int64)
+    ranks[order] = np.cumsum(first, dtype=ranks.dtype) - 1
+    return distinct, ranks
+
+
+def _places(
+    values: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
+) -> tuple[Int64, npt.NDArray[np.bool_]]:
+    """Where `wanted` stand among ascending `values`, and whether they do."""
+    places = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
+    return places, values[places] == wanted
 
 
 def _word_layout(sizes: list[int]) -> list[list[tuple[int, int]]]:

@@ -82,7 +82,7 @@ def reassign(
 
     Parameters
     ----------
-    base : (n, T) int32
+    base : (n, T) integers
         Tokens of all items.
     rows : (m,) int64
         Contenders, from `contenders`.
@@ -92,14 +92,14 @@ def reassign(
         Vectors of given rows.
     model : DQModel
     cap : int
-    taken : (p, T) int32, optional
+    taken : (p, T) integers, optional
         Tuples that are published already.
     progress : callable, optional
         Called with the number of items that got their tuple.
 
     Returns
     -------
-    codes : (n, T) int32
+    codes : (n, T), of the type of `base`
     moved : (k,) int64
         Rows whose tuple is another than its base.
     distortion : (k,) float64
@@ -110,15 +110,18 @@ def reassign(
     offset = len(held) - len(base)
     known = TupleSet(held, sizes)
     # Room that is left at each base tuple, once those who keep it are counted.
-    published = np.bincount(known.numbers[:offset], minlength=len(known.counts))
-    room = np.maximum(cap - published, 0)
+    room = np.full(len(known.counts), cap, dtype=known.counts.dtype)
+    if offset:
+        published = np.bincount(known.numbers[:offset], minlength=len(room))
+        room = np.maximum(cap - published, 0).astype(room.dtype)
     numbers = known.numbers[offset:]
     turns = rows[order]
     keeps = _rank_within(numbers[turns]) < room[numbers[turns]]
     # Who contends for nothing keeps its tuple as well, and takes its room.
     staying = np.ones(len(base), dtype=bool)
     staying[turns[~keeps]] = False
-    room = np.maximum(room - np.bincount(numbers[staying], minlength=len(room)), 0)
+    kept = np.bincount(numbers[staying], minlength=len(room)).astype(room.dtype)
+    room = np.maximum(room - kept, 0)
     waiting = turns[~keeps]
     codes = base.copy()
     distortion = np.empty(len(waiting))
@@ -126,7 +129,7 @@ def reassign(
     table = _Room(known, room, cap, sizes)
     for start in range(0, len(waiting), CHUNK):
         chunk = waiting[start : start + CHUNK]
-        found, sums = _resolve(fetch(chunk), base[chunk], search, table)
+        found, sums = _resolve(fetch(chunk), base[chunk].astype(np.int32), search, table)
         codes[chunk] = found
         distortion[start : start + CHUNK] = sums
         if progress is not None:
