@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex.codebooks import nearest_codes
-from dqindex.nearest import cut, pieces
+from dqindex.nearest import cut, pieces, quantizer_is_faster
 from dqindex.spec import dissect
 from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.vectors.convert import Float32
@@ -120,7 +120,9 @@ def _encoder(chain: list[Any], core: Any) -> Callable[[Float32], Bytes]:
             lists, residuals = coarse_residuals(core.quantizer, rows)
             out[:, :prefix] = lists.astype("<i8")[:, None].view(np.uint8)[:, :prefix]
             rows = residuals if core.by_residual else rows
-        if pq.nbits == 8:
+        if quantizer_is_faster(pq.dsub, pq.nbits):
+            out[:, prefix:] = pq.compute_codes(np.ascontiguousarray(rows))
+        elif pq.nbits == 8:
             nearest_codes(rows, codebooks, out[:, prefix:])
         else:
             codes = np.empty((len(rows), pq.M), dtype=dtype)

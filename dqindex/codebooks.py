@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import faiss
 import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import DQWarning, InputError
 from dqindex.estimator import Estimator, Matrix, check_matrix, integer, integers, one_of
 from dqindex.kmeans import STARTS, train_kmeans
-from dqindex.nearest import nearest, pieces
+from dqindex.nearest import nearest, pieces, quantizer_is_faster
 from dqindex.threads import map_single_threaded
 from dqindex.vectors.convert import Float32
 
@@ -241,8 +242,10 @@ class ProductCodebooks(Estimator):
             (len(array), len(self.codebooks_)), dtype=code_dtype(max(map(len, self.codebooks_)))
         )
 
+        encode = encoder(self.codebooks_)
+
         def encode_rows(part: slice) -> None:
-            nearest_codes(array[part], self.codebooks_, codes[part])
+            encode(array[part], codes[part])
 
         width = self.codebooks_[0].shape[1]
         for _ in map_single_threaded(encode_rows, pieces(len(array), width)):
@@ -278,6 +281,23 @@ class ProductCodebooks(Estimator):
                 )
         parts = [codebook[array[:, level]] for level, codebook in enumerate(self.codebooks_)]
         return np.concatenate(parts, axis=1)
+
+
+def encoder(codebooks: list[Float32]) -> Callable[[Matrix, npt.NDArray[Any]], None]:
+    """A function that writes the codes of rows to an array, on its thread, as fast as it can."""
+    sizes = {len(book) for book in codebooks}
+    size, width = max(sizes), codebooks[0].shape[1]
+    bits = size.bit_length() - 1
+    if len(sizes) > 1 or size != 2**bits or not bits or not quantizer_is_faster(width, bits):
+        return lambda rows, out: nearest_codes(rows, codebooks, out)
+    quantizer = faiss.ProductQuantizer(len(codebooks) * width, len(codebooks), bits)
+    faiss.copy_array_to_vector(np.stack(codebooks).ravel(), quantizer.centroids)
+
+    def encode(rows: Matrix, out: npt.NDArray[Any]) -> None:
+        packed = quantizer.compute_codes(np.ascontiguousarray(rows, dtype=np.float32))
+        out[:] = packed if bits == 8 else faiss.unpack_bitstrings(packed, len(codebooks), bits)
+
+    return encode
 
 
 def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any]) -> None:

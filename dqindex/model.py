@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dqindex import model_file
 from dqindex.balance import OBJECTIVES
-from dqindex.codebooks import Codes, ProductCodebooks, code_dtype, nearest_codes
+from dqindex.codebooks import Codes, ProductCodebooks, code_dtype, encoder
 from dqindex.errors import InputError
 from dqindex.estimator import (
     Estimator,
@@ -352,6 +352,7 @@ class _Coder:
         self._transform, self._books = model.transform_, model.codebooks_.codebooks_
         self._coarse, self._distortion = model.coarse_, distortion
         self._dtype = code_dtype(max(model.code_sizes()))
+        self._encode = encoder(self._books)
 
     def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
         check_width(rows, "DQModel", self._transform.n_features_in_)
@@ -362,7 +363,7 @@ class _Coder:
             codes[:, level] = labels
             rows = rows - centroids[labels]
         projected = self._transform.project(rows)
-        nearest_codes(projected, self._books, codes[:, levels:])
+        self._encode(projected, codes[:, levels:])
         return codes, self._error(rows, projected, codes[:, levels:])
 
     def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:

@@ -12,8 +12,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from dqindex.errors import BusyError, FileFormatError, StorageError
 from dqindex.store import storage_error
@@ -85,7 +86,7 @@ class ResultsFile:
         Jobs of which every point is there.
     """
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
+    def __init__(self, path: Path, file: FileIO) -> None:
         self._path, self._file = path, file
         file.seek(0)
         records, whole = _parse(file.read(), path)
@@ -110,10 +111,10 @@ class ResultsFile:
             If the disk is full; what was there stays readable.
         """
         head = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind}
-        line = json.dumps({**head, **record})
+        rest = memoryview(json.dumps({**head, **record}).encode() + b"\n")
         try:
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise storage_error(self._path, "be written", error) from None
@@ -139,7 +140,8 @@ def open_results(path: str | Path) -> Iterator[ResultsFile]:
         raise StorageError(f"{path}: is a folder; name a file")
     made = not path.exists()
     try:
-        file = path.open("a+b")
+        # Unbuffered: what a full disk refuses must not be tried again on closing.
+        file = path.open("a+b", buffering=0)
     except OSError as error:
         raise storage_error(path, "be written", error) from None
     with file:

@@ -152,20 +152,21 @@ class _Campaign:
             self.tell(f"{method}: was there")
             return
         self.report(method, 0, 0)
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(
                 [sys.executable, "-m", "dqindex.bench.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-            )
+            ) as process,
+        ):
             try:
                 message = {**job, "done": sorted(self.results.done)}
                 self._listen(method, name, process, message, errors)
             finally:
                 process.kill()
-                process.wait()
 
     def _listen(
         self,

@@ -174,7 +174,8 @@ def resolve(
         order = canonical_order(made.distortion, made.ids, np.arange(len(base)))
         last = suffixes(base, order, sizes, taken)
         sizes = [*sizes, int(last.max()) + 1]
-        codes = np.concatenate([base, last[:, None]], axis=1, dtype=code_dtype(max(sizes)))
+        kind = code_dtype(max(sizes))
+        codes = np.concatenate([base.astype(kind), last[:, None].astype(kind)], axis=1)
         return replace(made, codes=codes, sizes=sizes)
     rows = contenders(base, sizes, made.cap, taken)
     if not len(rows):
