@@ -39,7 +39,7 @@ def methods(m: int, width: int, lists: int | None) -> dict[str, tuple[str, dict[
         for name, balance in (("DQ residual", "variance"), ("DQ log residual", "log-variance")):
             found[name] = (f"DQ{m},{tail}", {"balance": balance, "covariance": "residual"})
     # From the better of the starts, in the covariance that an index of this kind defaults to.
-    found["DQ polished"] = (f"DQ{m},{tail}", {"balance": "log-variance", "polish": 20})
+    found["DQ polished"] = (f"DQ{m},{tail}", {"balance": "log-variance", "polish": 30})
     found["OPQ"] = (f"OPQ{m}_{width},{tail}", {})
     return found
 

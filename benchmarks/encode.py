@@ -31,7 +31,7 @@ FLAT = [
 INVERTED = [(96, 16, 8), (128, 8, 8), (384, 48, 8), (768, 48, 8), (384, 96, 4)]
 LISTS = 1024
 ROUNDS = 5
-WORK = 1.5e10
+WORK = 1e10
 
 
 def sgemm_rate(threads: int) -> float:

@@ -37,7 +37,7 @@ def candidates(n: int, d: int, max_bytes: float | None, metric: str = "l2") -> l
     Examples
     --------
     >>> candidates(1_000_000, 64, 20)
-    ['DQ11,IVF{lists},PQ11', 'DQ23,IVF{lists},PQ23x4fs', 'DQ19,PQ19']
+    ['DQ19,PQ19', 'DQ22,IVF{lists},PQ22x4fs', 'DQ11,IVF{lists},PQ11']
     """
     middle = "IVF{lists}," if n >= LEAST_FOR_LISTS else ""
     four, two = -(-d // 4), -(-d // 2)
