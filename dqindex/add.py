@@ -86,7 +86,9 @@ def _add_codes(index: Any, chain: list[Any], core: Any, blocks: Iterable[Float32
     """Encode here, and store the codes."""
     encode = _encoder(chain, core)
     inverted = isinstance(core, faiss.IndexIVFPQ)
-    for codes in map_single_threaded(encode, cut(blocks, core.pq.dsub)):
+    # FAISS's kernels need no large pieces; smaller ones spread better.
+    width = core.d if quantizer_is_faster(core.pq.dsub, core.pq.nbits) else core.pq.dsub
+    for codes in map_single_threaded(encode, cut(blocks, width)):
         if inverted:
             core.add_sa_codes(codes, np.arange(core.ntotal, core.ntotal + len(codes)))
         else:
