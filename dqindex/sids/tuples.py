@@ -55,13 +55,15 @@ class TupleSet:
 
 def _ranked(values: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
     """Distinct values in order, and the place of each value among them; lean for millions."""
+    n = len(values)
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    first = np.ones(len(values), dtype=bool)
+    del values
+    first = np.ones(n, dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     distinct = ordered[first]
     del ordered
-    ranks = np.empty(len(values), dtype=np.int32 if len(values) < 2**31 else np.int64)
+    ranks = np.empty(n, dtype=np.int32 if n < 2**31 else np.int64)
     ranks[order] = np.cumsum(first, dtype=ranks.dtype) - 1
     return distinct, ranks
 
