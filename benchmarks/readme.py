@@ -76,17 +76,61 @@ def dq_vs_opq() -> str:
     return markdown(columns, rows) + made_by(record)
 
 
-def memory() -> str:
-    """Peak memory of a build."""
-    record = result("memory")
+def scale() -> str:
+    """Time and memory by the number of vectors."""
+    record = result("scale")
     rows = [
-        [
-            f"{row['rows']:,} × {row['dim']}", row["spec"], f"{row['index_mib']} MiB",
-            f"{row['peak_mib']} MiB", f"{row['seconds']} s",
-        ]
+        [f"`{row['job']}`", f"{row['rows']:,}", row["threads"], f"{row['seconds']:.1f} s",
+         f"{row['microseconds_a_row']:.2f} µs", f"{row['output_mib']} MiB",
+         f"{row['beyond_output_mib']} MiB"]
         for row in record["rows"]
     ]  # fmt: skip
-    return markdown(["vectors", "spec", "index", "peak memory", "time"], rows) + made_by(record)
+    columns = ["command", "vectors", "threads", "time", "a vector", "output", "peak beyond output"]
+    found = record["settings"]["limits"]
+    return (
+        markdown(columns, rows)
+        + made_by(record)
+        + f"\nThe machine: sgemm {found['sgemm_gflops_1_thread']:.0f} GFlop/s on one thread, "
+        f"{found['sgemm_gflops_2_threads']:.0f} on two; copies memory at {found['copy_gib_s']} "
+        f"GiB/s, reads the (cached) file at {found['read_gib_s']} GiB/s.\n"
+    )
+
+
+def encode() -> str:
+    """Encoding against FAISS's add."""
+    record = result("encode")
+    rows = [
+        [row["index"], row["d"], row["M"], row["bits"], row["dsub"], row["threads"],
+         f"{row['rows_a_second']:,}", f"{row['faiss_rows_a_second']:,}", f"{row['ratio']:.2f}×",
+         f"{row['gflops']:.0f}"]
+        for row in record["rows"]
+    ]  # fmt: skip
+    columns = [
+        "index", "d", "M", "bits", "dsub", "threads", "rows/s", "FAISS, rows/s", "ratio",
+        "GFlop/s",
+    ]  # fmt: skip
+    rates = record["settings"]["sgemm_gflops"]
+    return (
+        markdown(columns, rows)
+        + made_by(record)
+        + f"\nThe machine's sgemm: {rates['1']:.0f} GFlop/s on one thread, "
+        f"{rates['2']:.0f} on two.\n"
+    )
+
+
+def gains() -> str:
+    """What each step of training is worth."""
+    record = result("gains")
+    rows = [
+        [row["step"], f"{row['distortion']:+.2%}", f"{row['recall']:+.4f}",
+         f"{row['recall_least']:+.4f} to {row['recall_most']:+.4f}", f"{row['time']:.1f}×",
+         row["unused"]]
+        for row in record["settings"]["summary"]
+    ]  # fmt: skip
+    columns = [
+        "step", "distortion", "recall, mean", "recall, least to most", "time", "unused codewords",
+    ]  # fmt: skip
+    return markdown(columns, rows) + made_by(record)
 
 
 def claim_identity() -> str:
@@ -279,7 +323,9 @@ def _drawn() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
-    "memory": memory,
+    "scale": scale,
+    "encode": encode,
+    "gains": gains,
     "frontier": frontier,
     "frontier-build": frontier_build,
     "frontier-picture": frontier_picture,

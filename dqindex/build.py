@@ -124,6 +124,7 @@ def build_index(
         for added in add_blocks(index, source.blocks(block_rows)):
             done += added
             report("add", done, source.n)
+        _precompute(index)
     manifest: Manifest = {
         "spec": spec,
         "metric": metric,
@@ -142,6 +143,14 @@ def build_index(
         "versions": versions(),
     }
     return DQIndex(index, manifest, ids, trained.model, trained.seconds)
+
+
+def _precompute(index: faiss.Index) -> None:
+    """Make the table of an IVF-PQ that FAISS makes as it reads one; training left it out."""
+    core = dissect(index).core
+    if getattr(core, "use_precomputed_table", 0) == -1:
+        core.use_precomputed_table = 0
+        core.precompute_table()
 
 
 def _default_parameters(index: faiss.Index) -> dict[str, float]:

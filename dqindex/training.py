@@ -270,9 +270,15 @@ class _Training:
             pq.train_type = faiss.ProductQuantizer.Train_hot_start
             pq.cp.niter = 0
             pq.cp.min_points_per_centroid = 1
+            if hasattr(core, "use_precomputed_table"):
+                # The table that speeds up searching takes memory that training needs; see build.
+                core.use_precomputed_table = -1
             # With exactly ksub vectors it would take those instead: one more, repeated if need be.
-            rows = pq.ksub + 1 if type(core).__name__ in SIMPLE_CORES else len(x)
-            core.train(np.resize(x, (max(rows, pq.ksub + 1), x.shape[1])))
+            least = pq.ksub + 1
+            rows = x[:least] if type(core).__name__ in SIMPLE_CORES else x
+            if len(rows) < least:
+                rows = np.resize(rows, (least, x.shape[1]))
+            core.train(np.ascontiguousarray(rows))
             pq.train_type = faiss.ProductQuantizer.Train_default
         if self.transform is None or self.spec.position != 0:
             return None

@@ -178,3 +178,19 @@ def test_metadata_says_what_made_it(tmp_path, model):
     assert record["settings"]["n_subspaces"] == 4
     assert set(record["versions"]) == {"dqindex", "faiss", "numpy"}
     assert len(record["sha256"]) == 64
+
+
+@pytest.mark.parametrize("coarse", [(), (8,)])
+@pytest.mark.parametrize("n_components", [None, 10])
+def test_blocks_are_encoded_as_the_whole_is(vectors, coarse, n_components):
+    model = DQModel(4, 16, coarse=coarse, n_components=n_components).fit(vectors)
+    blocks = [vectors[:1], vectors[1:2500], vectors[2500:]]
+    parts = list(model.encode_blocks(iter(blocks), distortion=True))
+    codes = np.concatenate([one for one, _ in parts])
+    distortion = np.concatenate([one for _, one in parts])
+    np.testing.assert_array_equal(codes, model.encode(vectors))
+    error = model.decode(codes).astype(np.float64) - vectors
+    np.testing.assert_allclose(distortion, (error**2).sum(axis=1), rtol=1e-4, atol=1e-5)
+    assert all(error is None for _, error in model.encode_blocks(blocks))
+    with pytest.raises(InputError, match="X has 3 features, but DQModel is expecting 24"):
+        list(model.encode_blocks([vectors[:, :3]]))

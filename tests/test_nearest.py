@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dqindex.codebooks import encoder, nearest_codes
 from dqindex.kmeans import train_kmeans
 from dqindex.nearest import nearest, nearest_in_pieces, pieces
 
@@ -55,3 +56,36 @@ def test_empty_clusters_are_filled():
     assert spare == 0
     assert len(np.unique(labels)) == 8
     assert distances.mean() < 0.02
+
+
+@pytest.mark.parametrize("k", [1, 2, 16, 300])
+def test_one_dimension_is_exact(k):
+    rng = np.random.default_rng(k)
+    x = (1000 + rng.normal(size=(5000, 1))).astype(np.float32)
+    centroids = (1000 + rng.normal(size=(k, 1))).astype(np.float32)
+    labels, distances = nearest(x, centroids)
+    full = np.abs(x.astype(np.float64) - centroids[:, 0].astype(np.float64))
+    np.testing.assert_array_equal(np.take_along_axis(full, labels[:, None], 1)[:, 0], full.min(1))
+    np.testing.assert_allclose(distances, full.min(axis=1) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [2, 16, 32, 64, 100, 256, 512])
+@pytest.mark.parametrize("width", [1, 2, 4, 5, 8, 16])
+def test_every_path_gives_the_same_codes(k, width):
+    rng = np.random.default_rng(width)
+    rows = rng.normal(size=(3000, 3 * width)).astype(np.float32)
+    books = [rng.normal(size=(k, width)).astype(np.float32) for _ in range(3)]
+    codes, expected = (np.empty((3000, 3), dtype=np.uint16) for _ in range(2))
+    encoder(books)(rows, codes)
+    nearest_codes(rows, books, expected)
+    assert (codes == expected).mean() > 0.999  # ties and rounding apart
+
+
+def test_codebooks_of_different_sizes():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, 4)).astype(np.float32)
+    books = [rng.normal(size=(k, 2)).astype(np.float32) for k in (4, 16)]
+    codes = np.empty((500, 2), dtype=np.uint8)
+    encoder(books)(rows, codes)
+    assert codes[:, 0].max() == 3
+    assert codes[:, 1].max() == 15

