@@ -24,6 +24,8 @@ from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.transform import DQTransform
 from dqindex.vectors.convert import Float32
 
+Float64 = npt.NDArray[np.float64]
+
 # Rows that are learned from: with a quarter of them, 384 dimensions fit their noise.
 POLISH_ROWS = 65536
 # Rows of a round, or 32 a codeword if that is more.
@@ -76,8 +78,11 @@ def polish(
     batches = np.array_split(y, max(1, round(len(y) / rows)))
     real = np.asarray(transform.components_.any(axis=1))
     turn = np.eye(int(real.sum()), dtype=np.float32)
+    own = y if real.all() else y[:, real]
+    mean = own.mean(axis=0, dtype=np.float64)
+    covariance = _cross(own, own) / len(own) - np.outer(mean, mean)
     if not rounds:
-        return _turned(transform, y, turn, real)
+        return _turned(transform, covariance, turn, real)
     start = ProductCodebooks(transform.n_subspaces, n_codewords, seed=seed, n_iter=2)
     alternation = _Alternation(start.fit(batches[0]).codebooks_, real, len(batches[0]))
     asked, found = turn, []
@@ -94,7 +99,7 @@ def polish(
             earlier, later = found[-2 * WINDOW : -WINDOW], found[-WINDOW:]
             if sum(later) > sum(earlier) * (1 - LEAST_GAIN):
                 break
-    return _turned(transform, y, asked, real)
+    return _turned(transform, covariance, asked, real)
 
 
 class _Step(NamedTuple):
@@ -180,17 +185,16 @@ def _cross(a: Float32, b: Float32) -> Float32:
 
 
 def _turned(
-    transform: DQTransform, y: Float32, turn: Float32, real: npt.NDArray[np.bool_]
+    transform: DQTransform, covariance: Float64, turn: Float32, real: npt.NDArray[np.bool_]
 ) -> DQTransform:
-    """A copy of `transform` with its real axes turned; its variances are those of `y`."""
+    """A copy of `transform` with its real axes turned, and the variances that they then have."""
     exact = scipy.linalg.qr(turn.astype(np.float64))[0]
     exact *= np.sign(np.sum(exact * turn, axis=0))  # the orthonormal matrix nearest in float64
     made = copy.copy(transform)
     made.components_ = transform.components_.copy()
     made.components_[real] = exact.T @ transform.components_[real]
-    turned = np.zeros_like(y)
-    turned[:, real] = _product(y[:, real], turn, np.empty_like(y[:, real]))
-    made.variances_ = turned.var(axis=0, dtype=np.float64)
+    made.variances_ = np.zeros(len(real))
+    made.variances_[real] = np.maximum(np.einsum("ij,ij->j", exact, covariance @ exact), 0)
     made.subspace_variances_ = made.variances_.reshape(transform.n_subspaces, -1).sum(axis=1)
     made.imbalance_ = float(made.subspace_variances_.max() / made.subspace_variances_.mean() - 1)
     return made
