@@ -14,6 +14,7 @@ LEAST_FOR_LISTS = 10_000
 # Bytes of 8-bit codes, and dimensions a 4-bit code, where no limit says otherwise.
 LONGEST_CODE = 64
 FINEST_GRAIN = 2
+REFINEMENTS = ("Refine(SQ4)", "Refine(SQ6)", "Refine(SQ8)", "RFlat")
 # Fewer vectors than codewords train no codebook.
 LEAST_FOR_BYTES = 256
 
@@ -31,7 +32,7 @@ def fill(template: str, n: int) -> str:
 def candidates(n: int, d: int, max_bytes: float | None, metric: str = "l2") -> list[str]:
     """Templates for `n` vectors of width `d` that weigh at most `max_bytes` each, lightest first.
 
-    Fast-scan codes of 2 and 4 dimensions, refined by 4 or 8 bits a dimension or by the vectors
+    Fast-scan codes of 2 and 4 dimensions, refined by 4, 6 or 8 bits a dimension or by the vectors
     themselves; bare codes of 4 and 8 bits, as long as fit; and the vectors as they are.
 
     Examples
@@ -42,11 +43,8 @@ def candidates(n: int, d: int, max_bytes: float | None, metric: str = "l2") -> l
     middle = "IVF{lists}," if n >= LEAST_FOR_LISTS else ""
     four, two = -(-d // 4), -(-d // 2)
     templates = [
-        *(
-            f"DQ{four},{middle}PQ{four}x4fs,{end}"
-            for end in ("Refine(SQ4)", "Refine(SQ8)", "RFlat")
-        ),
-        f"DQ{two},{middle}PQ{two}x4fs,Refine(SQ8)",
+        *(f"DQ{four},{middle}PQ{four}x4fs,{end}" for end in REFINEMENTS),
+        *(f"DQ{two},{middle}PQ{two}x4fs,{end}" for end in REFINEMENTS[1:3]),
         f"{middle}Flat",
     ]
 
