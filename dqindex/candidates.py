@@ -11,9 +11,8 @@ from dqindex.spec import dissect, make_index, parse_spec
 
 # Fewer vectors than this are scanned: inverted lists would not pay.
 LEAST_FOR_LISTS = 10_000
-# Bytes of 8-bit codes, and dimensions a 4-bit code, where no limit says otherwise.
+# Bytes of 8-bit codes where no limit says otherwise.
 LONGEST_CODE = 64
-FINEST_GRAIN = 2
 REFINEMENTS = ("Refine(SQ4)", "Refine(SQ6)", "Refine(SQ8)", "RFlat")
 # Fewer vectors than codewords train no codebook.
 LEAST_FOR_BYTES = 256
@@ -60,7 +59,7 @@ def candidates(n: int, d: int, max_bytes: float | None, metric: str = "l2") -> l
             low, high = (size, high) if fits else (low, size - 1)
         return [template(low)] if low else []
 
-    templates += longest(-(-d // FINEST_GRAIN), lambda size: f"DQ{size},{middle}PQ{size}x4fs")
+    templates += longest(two, lambda size: f"DQ{size},{middle}PQ{size}x4fs")
     if n >= LEAST_FOR_BYTES:
         bytes_most = min(d, LONGEST_CODE)
         templates += longest(bytes_most, lambda size: f"DQ{size},{middle}PQ{size}")

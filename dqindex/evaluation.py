@@ -60,6 +60,12 @@ def exact_neighbors(
     return heap.I, heap.D
 
 
+def without_self(found: Int64, rows: Int64) -> Int64:
+    """`found` less one column: each row of the answers without its own row, or without its last."""
+    order = np.argsort(found == rows[:, None], axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(found, order, axis=1)[:, :-1])
+
+
 def recall_at(found: npt.ArrayLike, true: npt.ArrayLike) -> float:
     """Share of the true neighbours that were found: k-recall@k' for (n, k') and (n, k) positions.
 

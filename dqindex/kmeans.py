@@ -87,7 +87,7 @@ def _lloyd(
     X: Float32, centroids: Float32, n_iter: int, spherical: bool, parallel: bool
 ) -> tuple[Float32, float]:
     """Centroids and objective after at most `n_iter` rounds of assignment and update."""
-    n, k = len(X), len(centroids)
+    k = len(centroids)
     before: npt.NDArray[np.int64] | None = None
     objective = np.inf
     for _ in range(n_iter):
@@ -98,11 +98,7 @@ def _lloyd(
         if before is not None and np.array_equal(labels, before):
             break
         before = labels
-        members = scipy.sparse.csr_array(
-            (np.ones(n, dtype=np.float32), labels, np.arange(n + 1)), shape=(n, k)
-        )
-        sizes = np.bincount(labels, minlength=k)
-        sums: Float32 = members.T @ X
+        sums, sizes = cluster_sums(X, labels, k)
         centroids = sums / np.maximum(sizes, 1).astype(np.float32)[:, None]
         empty = np.flatnonzero(sizes == 0)
         if empty.size:
@@ -111,6 +107,18 @@ def _lloyd(
         if spherical:
             faiss.normalize_L2(centroids)
     return centroids, objective
+
+
+def cluster_sums(
+    X: Float32, labels: npt.NDArray[np.int64], k: int
+) -> tuple[Float32, npt.NDArray[np.int64]]:
+    """Sum of the rows of each of `k` clusters, (k, d), and their number, (k,)."""
+    n = len(X)
+    members = scipy.sparse.csr_array(
+        (np.ones(n, dtype=np.float32), labels, np.arange(n + 1)), shape=(n, k)
+    )
+    sums: Float32 = members.T @ X
+    return sums, np.bincount(labels, minlength=k)
 
 
 def _start(X: Float32, k: int, init: str, seed: int) -> Float32:

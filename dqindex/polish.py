@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-import scipy.sparse
 
 from dqindex.codebooks import ProductCodebooks
+from dqindex.kmeans import cluster_sums
 from dqindex.nearest import nearest
 from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.transform import DQTransform
@@ -145,15 +145,12 @@ class _Alternation:
         size = book.shape[1]
         part = np.ascontiguousarray(turned[:, level * size : (level + 1) * size])
         labels, distances = nearest(part, book)
-        members = scipy.sparse.csr_array(
-            (np.ones(len(part), dtype=np.float32), labels, np.arange(len(part) + 1)),
-            shape=(len(part), len(book)),
-        )
+        own_sums, own_counts = cluster_sums(part, labels, len(book))
         sums, counts = self._sums[level], self._counts[level]
         sums *= DECAY
-        sums += members.T @ part
+        sums += own_sums
         counts *= DECAY
-        counts += np.bincount(labels, minlength=len(book)).astype(np.float32)
+        counts += own_counts.astype(np.float32)
         used = counts > LEAST_ROWS
         moved = book.copy()
         moved[used] = sums[used] / counts[used, None]

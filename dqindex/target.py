@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dqindex.build import build_index
 from dqindex.candidates import candidates, fill, weight
 from dqindex.errors import InputError, TargetError
-from dqindex.evaluation import exact_neighbors, recall_at
+from dqindex.evaluation import exact_neighbors, recall_at, without_self
 from dqindex.index import DQIndex
 from dqindex.spec import dissect
 from dqindex.threads import thread_limit
@@ -65,7 +65,7 @@ class _Queries:
         self.rows, self.k = rows, k
         self.vectors: Float32 = source.rows(rows)
         found, _ = exact_neighbors(source, self.vectors, k + 1, metric=metric)
-        self.true = _without(found, rows)
+        self.true = without_self(found, rows)
 
     def measure(self, index: DQIndex, part: slice) -> tuple[float, float]:
         """Recall of some of the queries, and seconds a query on one thread."""
@@ -76,14 +76,8 @@ class _Queries:
                 began = perf_counter()
                 _, found = index.index.search(queries, self.k + 1)
                 took.append(perf_counter() - began)
-        recall = recall_at(_without(found, self.rows[part]), self.true[part])
+        recall = recall_at(without_self(found, self.rows[part]), self.true[part])
         return recall, float(np.median(took)) / len(queries)
-
-
-def _without(found: Int64, rows: Int64) -> Int64:
-    """`found` less one column: each row without itself, or without its last."""
-    order = np.argsort(found == rows[:, None], axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)[:, :-1]
 
 
 def build_to_target(

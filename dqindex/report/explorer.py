@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex.errors import InputError
-from dqindex.evaluation import exact_neighbors
+from dqindex.evaluation import exact_neighbors, without_self
 from dqindex.sids.map import SemanticIds
 from dqindex.sids.quality import evaluate
 from dqindex.vectors import VectorSource
@@ -103,9 +103,7 @@ def _neighbors(source: VectorSource, n: int, known: int) -> npt.NDArray[np.uint3
     vectors = source.rows(np.arange(n))
     k = min(NEIGHBORS, n - 1)
     found, _ = exact_neighbors(vectors, vectors[:known], k + 1)
-    itself = found == np.arange(known)[:, None]
-    order = np.argsort(itself, axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)[:, :k].astype("<u4")
+    return without_self(found, np.arange(known)).astype("<u4")
 
 
 def _text(lines: list[str]) -> str:

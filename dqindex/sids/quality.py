@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import InputError
-from dqindex.evaluation import exact_neighbors, recall_at
+from dqindex.evaluation import exact_neighbors, recall_at, without_self
 from dqindex.sids.map import SemanticIds
 from dqindex.sids.tuples import Int64, Tokens, TupleSet
 from dqindex.vectors import VectorSource, open_vectors
@@ -175,8 +175,7 @@ class _Geometry:
     def _neighbors(self, vectors: Float32) -> Int64:
         """Neighbours of the sampled items within `vectors`, without themselves."""
         found, _ = exact_neighbors(vectors, vectors[self.asked], self.k + 1)
-        order = np.argsort(found == self.asked[:, None], axis=1, kind="stable")
-        return np.asarray(np.take_along_axis(found, order, axis=1)[:, : self.k])
+        return without_self(found, self.asked)
 
     def figures(self, sids: SemanticIds, codes: Tokens) -> dict[str, Any]:
         sampled = codes[self.rows]

@@ -24,9 +24,8 @@ class HnswlibPeer(Peer):
     def build(self, x: Float32, threads: int) -> None:
         """One graph over float32 vectors."""
         self._d = x.shape[1]
-        self.index = hnswlib.Index(
-            {"l2": "l2", "ip": "ip", "cosine": "cosine"}[self.metric], self._d
-        )
+        # It calls the metrics as we do.
+        self.index = hnswlib.Index(self.metric, self._d)
         with self.step("add"):
             self.index.init_index(len(x), random_seed=self.seed + 100, **self.options)
             self.index.add_items(x, num_threads=threads)
