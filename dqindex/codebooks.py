@@ -307,4 +307,8 @@ def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any])
 
 
 def _part(array: Matrix, level: int, size: int) -> Float32:
+    if array.dtype == np.float32 and array.flags.c_contiguous:
+        # A slice of a row as one element: numpy copies those in half the time.
+        slices = array.view(np.dtype((np.void, 4 * size)))[:, level]
+        return np.ascontiguousarray(slices).view(np.float32).reshape(len(array), size)
     return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)

@@ -4,14 +4,17 @@ Ge et al., "Optimized Product Quantization", TPAMI 2014, section 3.2 (the non-pa
 alternates codebooks and rotation from a random start: in FAISS, fifty rounds over the sample.
 Here a round looks at a batch of its own, as in mini-batch k-means (Sculley, "Web-scale k-means
 clustering", 2010): sums of codewords and the cross-covariance of Procrustes are kept with a decay,
-and one Lloyd step serves both. A round takes the turn that Procrustes asks for three times over,
-as the alternation creeps in one direction; the last rounds settle.
+and one Lloyd step serves both. As the alternation creeps in one direction, a round takes the turn
+that Procrustes asks for several times over: three times at first, once in the end, as the turns of
+single batches are noisy and the last rounds must settle.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,23 +27,33 @@ from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.transform import DQTransform
 from dqindex.vectors.convert import Float32
 
-Float64 = npt.NDArray[np.float64]
+R = TypeVar("R")
 
 # Rows that are learned from: with a quarter of them, 384 dimensions fit their noise.
 POLISH_ROWS = 65536
-# Rows of a round, or 32 a codeword if that is more.
+# Rows of a round: this many, or as many a codeword or a dimension, whichever is most.
 BATCH_ROWS = 8192
 ROWS_A_CODEWORD = 32
+ROWS_A_DIMENSION = 27
 # What a round keeps of the sums of those before.
 DECAY = 0.5
-# Turns beyond the one that Procrustes asks for. With three the rotation runs away.
-EXTRA_TURNS = 2
-# Share of the rounds, at the end, that take none.
-SETTLE = 0.1
-# It ends once these many rounds gained less than this share of the distortion.
-WINDOW, LEAST_GAIN = 3, 1e-3
+# Turns that a round takes of those that Procrustes asks for, at first: with four the rotation runs
+# away. They fall by one with each third of the rounds, or earlier:
+MOST_TURNS = 3
+# once as many rounds gained less than this share of the distortion, which varies by 0.2 % between
+# batches. With one turn, that is the end.
+WINDOW, LEAST_GAIN = 4, 1e-3
+# Parts of a batch, each made by one thread.
+PIECES = 4
 # A codeword with fewer rows than this in its sums stays where it is.
 LEAST_ROWS = 0.1
+
+
+class Polished(NamedTuple):
+    """What `polish` finds: the turned transform, and codebooks for what it projects."""
+
+    transform: DQTransform
+    codebooks: list[Float32]
 
 
 def polish(
@@ -50,102 +63,116 @@ def polish(
     *,
     rounds: int = 25,
     seed: int = 0,
-) -> DQTransform:
-    """A copy of `transform` whose axes are turned to lower the distortion of a PQ.
+) -> Polished:
+    """Turn the axes of `transform` to lower the distortion of a PQ.
 
     Parameters
     ----------
     transform : DQTransform
-        Fitted. Padding axes stay where they are.
+        Fitted: its axes are principal ones. Padding axes stay where they are.
     X : (n, d) float32
         Vectors to learn from; `POLISH_ROWS` of them are used.
     n_codewords : int or list of L ints
         Codewords of each subspace.
     rounds : int
-        At most; fewer once they gain little.
+        At least 1, and at most this; fewer once they gain little.
     seed : int
         Of the batches and the codebooks.
 
     Returns
     -------
-    DQTransform
-        With `components_`, `variances_` and `subspace_variances_` of the new axes.
+    Polished
+        A copy of `transform`, with `components_`, `variances_` and `subspace_variances_` of the
+        new axes, and the L codebooks (K_l, dsub) that the last rounds agree on.
     """
-    sizes = ProductCodebooks(transform.n_subspaces, n_codewords).sizes()
-    rows = min(len(X), POLISH_ROWS, max(BATCH_ROWS, ROWS_A_CODEWORD * max(sizes)))
+    # A random start: k-means++ ends with as much distortion, and finds fewer neighbours.
+    start = ProductCodebooks(transform.n_subspaces, n_codewords, seed=seed, n_iter=1, init="random")
+    wanted = ROWS_A_CODEWORD * max(start.sizes()), ROWS_A_DIMENSION * X.shape[1]
+    rows = min(len(X), max(BATCH_ROWS, *wanted))
     order = np.random.default_rng(seed).permutation(len(X))[:POLISH_ROWS]
-    y: Float32 = transform.transform(X[order]).astype(np.float32, copy=False)
-    batches = np.array_split(y, max(1, round(len(y) / rows)))
-    real = np.asarray(transform.components_.any(axis=1))
-    turn = np.eye(int(real.sum()), dtype=np.float32)
-    own = y if real.all() else y[:, real]
-    mean = own.mean(axis=0, dtype=np.float64)
-    covariance = _cross(own, own) / len(own) - np.outer(mean, mean)
-    if not rounds:
-        return _turned(transform, covariance, turn, real)
-    start = ProductCodebooks(transform.n_subspaces, n_codewords, seed=seed, n_iter=2)
-    alternation = _Alternation(start.fit(batches[0]).codebooks_, real, len(batches[0]))
-    asked, found = turn, []
-    for number in range(rounds):
-        batch = batches[number % len(batches)]
-        before, (asked, distortion) = asked, alternation.step(batch, turn)
-        found.append(distortion)
-        turn = asked
-        if number < rounds - max(1, round(SETTLE * rounds)):
+    with single_blas_thread():
+        alternation = _Alternation(transform, start, rows)
+        turn = asked = np.eye(alternation.n_axes, dtype=np.float32)
+        turns, found = MOST_TURNS, list[float]()
+        for number in range(rounds):
+            batch = np.take(order, range(number * rows, (number + 1) * rows), mode="wrap")
+            found.append(alternation.assign(X, batch, turn))
+            before, asked = asked, alternation.procrustes()
+            turn = asked
             more = before.T @ asked
-            for _ in range(EXTRA_TURNS):
+            if turns > 1 + (MOST_TURNS * (rounds - number - 1)) // rounds or _stalled(found):
+                turns, found = turns - 1, []
+                if not turns:
+                    break
+            for _ in range(turns - 1):
                 turn = turn @ more
-        if number >= 2 * WINDOW:
-            earlier, later = found[-2 * WINDOW : -WINDOW], found[-WINDOW:]
-            if sum(later) > sum(earlier) * (1 - LEAST_GAIN):
-                break
-    return _turned(transform, covariance, asked, real)
+    return Polished(_turned(transform, asked), alternation.codebooks)
 
 
-class _Step(NamedTuple):
-    """What a round finds: the turn that Procrustes asks for, and the distortion before it."""
+def _stalled(distortions: list[float]) -> bool:
+    """Whether the last rounds gained less than they should go on for."""
+    earlier, later = distortions[-2 * WINDOW : -WINDOW], distortions[-WINDOW:]
+    return len(earlier) == WINDOW and sum(later) > sum(earlier) * (1 - LEAST_GAIN)
 
-    turn: Float32
-    distortion: float
+
+class _Found(NamedTuple):
+    """Squared errors, and squared lengths, of the rows of a batch in one subspace."""
+
+    error: float
+    energy: float
 
 
 class _Alternation:
     """Codebooks and the cross-covariance for the rotation, learned batch by batch."""
 
-    def __init__(self, books: list[Float32], real: npt.NDArray[np.bool_], most_rows: int) -> None:
-        self._books, self._real = books, real
-        # The turned rows and the decoded ones: kept, as fresh memory costs more than a product.
-        self._buffers = np.zeros((2, most_rows, len(real)), dtype=np.float32)
-        self._sums = [np.zeros_like(book) for book in books]
-        self._counts = [np.zeros(len(book), dtype=np.float32) for book in books]
-        self._cross = np.zeros((int(real.sum()), int(real.sum())), dtype=np.float32)
+    def __init__(self, transform: DQTransform, start: ProductCodebooks, rows: int) -> None:
+        self._start = start
+        self._mean = transform.mean_.astype(np.float32)
+        self._kept = _kept(transform)
+        self._axes = transform.components_[self._kept].astype(np.float32)
+        width = len(self._kept)
+        self._size = width // transform.n_subspaces
+        # What a batch goes through is kept, as fresh memory costs more than a product.
+        self._centred = np.empty((rows, len(self._mean)), dtype=np.float32)
+        self._turned = np.empty((rows, width), dtype=np.float32)
+        self._decoded = np.empty((rows, width), dtype=np.float32)
+        self.codebooks: list[Float32] = []
+        self._sums: list[Float32] = []
+        self._counts: list[Float32] = []
+        self._cross = np.zeros((self.n_axes, self.n_axes), dtype=np.float32)
 
-    def step(self, batch: Float32, turn: Float32) -> _Step:
-        """One Lloyd step on the turned rows of `batch`, then Procrustes on all that was seen."""
-        turned, decoded = (buffer[: len(batch)] for buffer in self._buffers)
-        if self._real.all():
-            own = batch
-            _product(own, turn, turned)
-        else:
-            own = batch[:, self._real]
-            turned[:, self._real] = _product(own, turn, np.empty_like(own))
-        errors = map_single_threaded(
-            lambda level: self._lloyd(turned, decoded, level), range(len(self._books))
-        )
-        distortion = sum(errors) / max(float(np.einsum("ij,ij->", own, own)), 1e-30)
-        fitted = decoded if self._real.all() else decoded[:, self._real]
-        self._cross = DECAY * self._cross + _cross(own, fitted)
-        with single_blas_thread():
-            left, _, right = scipy.linalg.svd(self._cross, check_finite=False)
-            return _Step(np.ascontiguousarray(left @ right), distortion)
+    @property
+    def n_axes(self) -> int:
+        """Number of axes that turn: all but padding."""
+        return len(self._axes)
 
-    def _lloyd(self, turned: Float32, decoded: Float32, level: int) -> float:
+    def assign(self, X: Float32, batch: npt.NDArray[np.int64], turn: Float32) -> float:
+        """One Lloyd step on the rows `batch` of `X`, turned; the distortion before it."""
+        rotation = np.zeros((len(self._mean), len(self._kept)), dtype=np.float32)
+        rotation[:, self._kept] = self._axes.T @ turn
+
+        def rotate(part: slice) -> None:
+            centred = self._centred[part]
+            np.take(X, batch[part], axis=0, out=centred, mode="clip")
+            centred -= self._mean
+            np.matmul(centred, rotation, out=self._turned[part])
+
+        self._over_rows(rotate)
+        if not self.codebooks:
+            self.codebooks = self._start.fit(self._turned).codebooks_
+            self._sums = [np.zeros_like(book) for book in self.codebooks]
+            self._counts = [np.zeros(len(book), dtype=np.float32) for book in self.codebooks]
+        found = list(map_single_threaded(self._lloyd, range(len(self.codebooks))))
+        return sum(one.error for one in found) / max(sum(one.energy for one in found), 1e-30)
+
+    def _lloyd(self, level: int) -> _Found:
         """Assign, move the codewords to the means of what they code, and decode; one subspace."""
-        book = self._books[level]
-        size = book.shape[1]
-        part = np.ascontiguousarray(turned[:, level * size : (level + 1) * size])
+        columns = slice(level * self._size, (level + 1) * self._size)
+        part = np.ascontiguousarray(self._turned[:, columns])
+        book = self.codebooks[level]
         labels, distances = nearest(part, book)
         own_sums, own_counts = cluster_sums(part, labels, len(book))
+        energy = float(np.vdot(part, part))
         sums, counts = self._sums[level], self._counts[level]
         sums *= DECAY
         sums += own_sums
@@ -154,44 +181,44 @@ class _Alternation:
         used = counts > LEAST_ROWS
         moved = book.copy()
         moved[used] = sums[used] / counts[used, None]
-        self._books[level] = moved
-        decoded[:, level * size : (level + 1) * size] = moved[labels]
-        return float(distances.sum(dtype=np.float64))
+        self.codebooks[level] = moved
+        self._decoded[:, columns] = np.take(moved, labels, axis=0, out=part, mode="clip")
+        return _Found(float(distances.sum(dtype=np.float64)), energy)
+
+    def procrustes(self) -> Float32:
+        """The turn that brings the rows seen nearest to their codewords."""
+        self._cross *= DECAY
+        for cross in self._over_rows(lambda part: self._centred[part].T @ self._decoded[part]):
+            self._cross += self._axes @ cross[:, self._kept]
+        left, _, right = scipy.linalg.svd(self._cross, check_finite=False)
+        return np.ascontiguousarray(left @ right)
+
+    def _over_rows(self, function: Callable[[slice], R]) -> list[R]:
+        """`function` of each of `PIECES` parts of the rows, on all threads.
+
+        Sums over the parts then add up in one order at any thread count.
+        """
+        edges = np.linspace(0, len(self._centred), PIECES + 1).astype(int).tolist()
+        parts = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+        return list(map_single_threaded(function, parts))
 
 
-# Rows of a product that one thread makes: sums then add up in one order at any thread count.
-PRODUCT_ROWS = 2048
+def _kept(transform: DQTransform) -> npt.NDArray[np.bool_]:
+    """Which axes are no padding."""
+    return np.asarray(transform.components_.any(axis=1))
 
 
-def _product(rows: Float32, matrix: Float32, out: Float32) -> Float32:
-    """``rows @ matrix`` into `out`, on all threads."""
-    parts = [slice(at, at + PRODUCT_ROWS) for at in range(0, len(rows), PRODUCT_ROWS)]
-    for _ in map_single_threaded(lambda part: np.matmul(rows[part], matrix, out=out[part]), parts):
-        pass
-    return out
-
-
-def _cross(a: Float32, b: Float32) -> Float32:
-    """``a.T @ b`` on all threads."""
-    step = 2 * PRODUCT_ROWS
-    parts = [slice(at, at + step) for at in range(0, len(a), step)]
-    total = np.zeros((a.shape[1], b.shape[1]), dtype=np.float32)
-    for part in map_single_threaded(lambda one: a[one].T @ b[one], parts):
-        total += part
-    return total
-
-
-def _turned(
-    transform: DQTransform, covariance: Float64, turn: Float32, real: npt.NDArray[np.bool_]
-) -> DQTransform:
-    """A copy of `transform` with its real axes turned, and the variances that they then have."""
+def _turned(transform: DQTransform, turn: Float32) -> DQTransform:
+    """A copy of `transform` with its axes turned, and the variances that they then have."""
     exact = scipy.linalg.qr(turn.astype(np.float64))[0]
     exact *= np.sign(np.sum(exact * turn, axis=0))  # the orthonormal matrix nearest in float64
+    kept = _kept(transform)
     made = copy.copy(transform)
     made.components_ = transform.components_.copy()
-    made.components_[real] = exact.T @ transform.components_[real]
-    made.variances_ = np.zeros(len(real))
-    made.variances_[real] = np.maximum(np.einsum("ij,ij->j", exact, covariance @ exact), 0)
+    made.components_[kept] = exact.T @ transform.components_[kept]
+    made.variances_ = np.zeros(len(kept))
+    # Principal axes are uncorrelated, so that their variances add up along any other axis.
+    made.variances_[kept] = transform.variances_[kept] @ exact**2
     made.subspace_variances_ = made.variances_.reshape(transform.n_subspaces, -1).sum(axis=1)
     made.imbalance_ = float(made.subspace_variances_.max() / made.subspace_variances_.mean() - 1)
     return made

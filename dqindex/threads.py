@@ -9,12 +9,13 @@ and the results come back in order.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dqindex.errors import InputError
 
@@ -38,6 +39,10 @@ def _controller():  # type: ignore[no-untyped-def]
     return ThreadpoolController()
 
 
+# Kept here, as FAISS's own count falls with that of its BLAS, which runs on OpenMP.
+_limits: list[int] = []
+
+
 @contextmanager
 def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     """Limit FAISS, BLAS and OpenMP to `n_threads` (None: all CPUs) inside the block.
@@ -56,9 +61,11 @@ def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     before = faiss.omp_get_max_threads()
     with _controller().limit(limits=n_threads):
         faiss.omp_set_num_threads(n_threads)
+        _limits.append(n_threads)
         try:
             yield n_threads
         finally:
+            _limits.pop()
             faiss.omp_set_num_threads(before)
 
 
@@ -66,14 +73,61 @@ def current_threads() -> int:
     """The thread count that :func:`thread_limit` set, or FAISS's own."""
     import faiss
 
-    return int(faiss.omp_get_max_threads())
+    return _limits[-1] if _limits else int(faiss.omp_get_max_threads())
+
+
+class _SingleBlas:
+    """Who is inside `single_blas_thread`, and what to restore when all have left."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.limit: Any = None
+
+
+_single_blas = _SingleBlas()
 
 
 @contextmanager
 def single_blas_thread() -> Iterator[None]:
-    """One BLAS thread inside the block: sums then add up in one fixed order."""
-    with _controller().limit(limits=1, user_api="blas"):
+    """One BLAS thread inside the block: sums then add up in one fixed order.
+
+    Blocks within each other, or side by side, set it once: OpenBLAS takes a millisecond to wake
+    the threads that it had.
+    """
+    shared = _single_blas
+    with shared.lock:
+        if not shared.users:
+            shared.limit = _controller().limit(limits=1, user_api="blas")
+        shared.users += 1
+    try:
         yield
+    finally:
+        with shared.lock:
+            shared.users -= 1
+            if not shared.users:
+                shared.limit.restore_original_limits()
+
+
+# Workers are kept: a new thread costs milliseconds, as its buffers for products are new memory.
+_worker = threading.local()
+
+
+def _start_worker() -> None:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    _worker.runs = True
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="dqindex", initializer=_start_worker)
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has the pools, but not their threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def map_single_threaded(
@@ -82,18 +136,17 @@ def map_single_threaded(
     """Apply `function` to each item, in order, one item a thread.
 
     At most ``2 * n_threads`` items are in flight, so memory stays bounded for a long iterable.
+    Within such a `function`, the items of another call run one after another on its thread.
     """
-    import faiss
-
+    if getattr(_worker, "runs", False):
+        yield from map(function, items)
+        return
     n_threads = current_threads() if n_threads is None else n_threads
-    with (
-        single_blas_thread(),
-        ThreadPoolExecutor(n_threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool,
-    ):
-        pending: deque[Future[R]] = deque()
+    pending: deque[Future[R]] = deque()
+    with single_blas_thread():
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(_pool(n_threads).submit(function, item))
                 if len(pending) >= 2 * n_threads:
                     yield pending.popleft().result()
             while pending:
@@ -101,3 +154,4 @@ def map_single_threaded(
         finally:
             for future in pending:
                 future.cancel()
+            wait(pending)

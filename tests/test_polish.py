@@ -28,7 +28,7 @@ def x():
 def test_polish_lowers_the_distortion(x, n_subspaces, n_components):
     start = DQTransform(n_subspaces, n_components=n_components).fit(x)
     before = start.components_.copy()
-    polished = polish(start, x, 16, rounds=30)
+    polished = polish(start, x, 16, rounds=30).transform
     assert distortion(polished, x) < distortion(start, x)
     np.testing.assert_array_equal(start.components_, before)  # a copy is polished
     # Still orthonormal, over the same directions; padding stays padding.
@@ -47,7 +47,7 @@ def test_the_same_at_any_thread_count(x):
     made = []
     for threads in (1, 2):
         with thread_limit(threads):
-            made.append(polish(start, x, 16, rounds=5).components_)
+            made.append(polish(start, x, 16, rounds=5).transform.components_)
     np.testing.assert_array_equal(*made)
 
 

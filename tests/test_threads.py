@@ -1,0 +1,80 @@
+"""Work on all threads: in order, nested, stopped half-way, and after a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from dqindex.errors import InputError
+from dqindex.threads import map_single_threaded, thread_limit
+
+
+def test_results_come_in_order():
+    with thread_limit(2):
+        found = map_single_threaded(lambda i: (time.sleep(0.01 * (i % 3)), i)[1], range(10))
+        assert list(found) == list(range(10))
+
+
+def test_a_call_within_a_call_stays_on_its_thread():
+    def inner(_: int) -> set[int]:
+        return set(map_single_threaded(lambda _: threading.get_ident(), range(5)))
+
+    with thread_limit(2):
+        for threads in map_single_threaded(inner, range(8)):
+            assert len(threads) == 1
+            assert threading.get_ident() not in threads
+
+
+def test_an_error_ends_the_rest():
+    begun = []
+
+    def fails(i: int) -> None:
+        begun.append(i)
+        raise ValueError(i)
+
+    with thread_limit(2), pytest.raises(ValueError, match="0"):
+        list(map_single_threaded(fails, range(1000)))
+    seen = len(begun)
+    assert seen < 10
+    time.sleep(0.02)
+    assert len(begun) == seen  # nothing goes on behind the caller's back
+
+
+def test_items_are_drawn_as_they_are_needed():
+    drawn = []
+
+    def items():
+        for i in range(100):
+            drawn.append(i)
+            yield i
+
+    with thread_limit(2):
+        found = map_single_threaded(lambda i: i, items())
+        assert next(found) == 0
+        found.close()
+    assert len(drawn) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_it_works_in_a_forked_child():
+    code = """
+import os, warnings
+from dqindex.threads import map_single_threaded
+warnings.simplefilter("ignore")  # newer Pythons warn of forking with threads
+assert list(map_single_threaded(abs, [-1, -2])) == [1, 2]
+child = os.fork()
+if not child:
+    os._exit(0 if list(map_single_threaded(abs, [-3])) == [3] else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_threads_must_be_positive():
+    with pytest.raises(InputError, match="threads is 0"), thread_limit(0):
+        pass
