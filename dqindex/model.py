@@ -372,8 +372,8 @@ class _Coder:
         distortion = np.zeros(len(rows))
         size = self._books[0].shape[1]
         for level, book in enumerate(self._books):
-            part = projected[:, level * size : (level + 1) * size]
-            error = (part - book[codes[:, level]]).astype(np.float64)
+            error = np.take(book, codes[:, level], axis=0)
+            error -= projected[:, level * size : (level + 1) * size]
             distortion += np.einsum("ij,ij->i", error, error)
         if self._transform.dropped_:
             lost = (rows - self._transform.lift(projected)).astype(np.float64)

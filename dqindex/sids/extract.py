@@ -14,7 +14,7 @@ from dqindex.codebooks import code_dtype
 from dqindex.errors import InputError
 from dqindex.model import DQModel
 from dqindex.sids.map import SemanticIds
-from dqindex.sids.tuples import Int64, Tokens
+from dqindex.sids.tuples import Int64, Tokens, TupleSet
 from dqindex.sids.unique import (
     MODES,
     canonical_order,
@@ -177,7 +177,8 @@ def resolve(
         kind = code_dtype(max(sizes))
         codes = np.concatenate([base.astype(kind), last[:, None].astype(kind)], axis=1)
         return replace(made, codes=codes, sizes=sizes)
-    rows = contenders(base, sizes, made.cap, taken)
+    known = TupleSet(base if taken is None else np.concatenate([taken, base]), sizes)
+    rows = contenders(known, len(base), made.cap)
     if not len(rows):
         return made
     fetch, distances = _gather(source, rows, made, report)
@@ -190,7 +191,7 @@ def resolve(
         report("resolve collisions", done, total)
 
     codes, moved, moved_distortion = reassign(
-        base, rows, order, fetch, model, cap=made.cap, taken=taken, progress=step
+        base, known, rows, order, fetch, model, cap=made.cap, progress=step
     )
     distortion = made.distortion.copy()
     distortion[moved] = moved_distortion

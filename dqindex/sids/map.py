@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from dqindex.codebooks import code_dtype
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.model import DQModel
-from dqindex.sids.tuples import Tokens, TupleSet
+from dqindex.sids.tuples import Tokens, count_distinct
 from dqindex.store import atomic_file, storage_error, versions
 from dqindex.vectors.ids import check_ids
 
@@ -76,7 +76,7 @@ class SemanticIds:
 
     def unique_share(self) -> float:
         """Distinct published tuples over items."""
-        return len(TupleSet(self.codes, self.sizes).counts) / len(self)
+        return count_distinct(self.codes, self.sizes) / len(self)
 
     def metadata(self) -> dict[str, Any]:
         """What the file says of the map's origin."""
@@ -117,7 +117,13 @@ class SemanticIds:
         """
         schema = self.table(slice(0, 0)).schema
         with atomic_file(path) as file:
-            writer = pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd")
+            # Ids and distortions hardly repeat: a dictionary of them takes time and room.
+            writer = pq.ParquetWriter(
+                pa.PythonFile(file, mode="w"),
+                schema,
+                compression="zstd",
+                use_dictionary=["codes.list.element", "base_codes.list.element"],
+            )
             with writer:
                 for start in range(0, len(self), ROW_GROUP):
                     writer.write_table(self.table(slice(start, start + ROW_GROUP)))

@@ -53,10 +53,20 @@ class TupleSet:
         return np.where(found, numbers, -1)
 
 
+def count_distinct(codes: npt.NDArray[Any], sizes: list[int]) -> int:
+    """Number of distinct rows: a sort, where one word holds a row, and no ranks."""
+    words = _word_layout(sizes)
+    if len(words) > 1 or not len(codes):
+        return len(TupleSet(codes, sizes).counts)
+    packed = _pack(codes, words[0])
+    packed.sort()
+    return 1 + int(np.count_nonzero(packed[1:] != packed[:-1]))
+
+
 def _ranked(values: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
     """Distinct values in order, and the place of each value among them; lean for millions."""
     n = len(values)
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)  # equals may stand in any order: they get one rank
     ordered = values[order]
     del values
     first = np.ones(n, dtype=bool)

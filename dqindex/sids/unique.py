@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from dqindex.errors import InputError
 from dqindex.model import DQModel
 from dqindex.sids.candidates import CandidateSearch
 from dqindex.sids.tuples import Int64, Tokens, TupleSet
+from dqindex.threads import map_single_threaded
 from dqindex.vectors.convert import Float32
 
 MODES = ("none", "reassign", "suffix", "cap")
@@ -21,6 +23,8 @@ MODES = ("none", "reassign", "suffix", "cap")
 CHUNK = 2048
 FIRST_CANDIDATES = 16
 GROWTH = 4
+# Candidates that one thread looks for at a time.
+LISTED_VALUES = 8192
 
 Progress = Callable[[int], None]
 
@@ -55,35 +59,37 @@ def canonical_order(distortion: npt.NDArray[Any], ids: pa.Array | None, rows: In
     return np.lexsort((rank, distortion))
 
 
-def contenders(base: Tokens, sizes: list[int], cap: int, taken: Tokens | None = None) -> Int64:
-    """Rows whose base tuple has more than `cap` items, those of `taken` included."""
-    if taken is None or not len(taken):
-        found = TupleSet(base, sizes)
-        return np.flatnonzero(found.counts[found.numbers] > cap)
-    both = TupleSet(np.concatenate([taken, base]), sizes)
-    return np.flatnonzero(both.counts[both.numbers[len(taken) :]] > cap)
+def contenders(known: TupleSet, n: int, cap: int) -> Int64:
+    """Rows whose base tuple has more than `cap` items; of the last `n` rows of `known`.
+
+    The rows before those are published already.
+    """
+    numbers = known.numbers[len(known.numbers) - n :]
+    return np.flatnonzero((known.counts > cap)[numbers])
 
 
 def reassign(
     base: Tokens,
+    known: TupleSet,
     rows: Int64,
     order: Int64,
     fetch: Callable[[Int64], Float32],
     model: DQModel,
     *,
     cap: int = 1,
-    taken: Tokens | None = None,
     progress: Progress | None = None,
 ) -> tuple[Tokens, Int64, npt.NDArray[np.float64]]:
     """Give at most `cap` items one tuple.
 
-    The first `cap` contenders of a tuple keep it (fewer, where `taken` holds it already). Every
+    The first `cap` contenders of a tuple keep it (fewer, where it is published already). Every
     other, in `order`, gets the tuple of the least distortion that is free at its turn.
 
     Parameters
     ----------
     base : (n, T) integers
         Tokens of all items.
+    known : TupleSet
+        Of the published tuples, if any, and then of `base`.
     rows : (m,) int64
         Contenders, from `contenders`.
     order : (m,) int64
@@ -92,8 +98,6 @@ def reassign(
         Vectors of given rows.
     model : DQModel
     cap : int
-    taken : (p, T) integers, optional
-        Tuples that are published already.
     progress : callable, optional
         Called with the number of items that got their tuple.
 
@@ -106,23 +110,17 @@ def reassign(
         Of the moved rows.
     """
     sizes = model.code_sizes()
-    held = np.concatenate([taken, base]) if taken is not None and len(taken) else base
-    offset = len(held) - len(base)
-    known = TupleSet(held, sizes)
+    published, numbers = np.split(known.numbers, [len(known.numbers) - len(base)])
+    before = np.bincount(published, minlength=len(known.counts)).astype(known.counts.dtype)
     # Room that is left at each base tuple, once those who keep it are counted.
-    room = np.full(len(known.counts), cap, dtype=known.counts.dtype)
-    if offset:
-        published = np.bincount(known.numbers[:offset], minlength=len(room))
-        room = np.maximum(cap - published, 0).astype(room.dtype)
-    numbers = known.numbers[offset:]
+    room = np.maximum(cap - before, 0)
     turns = rows[order]
     keeps = _rank_within(numbers[turns]) < room[numbers[turns]]
-    # Who contends for nothing keeps its tuple as well, and takes its room.
-    staying = np.ones(len(base), dtype=bool)
-    staying[turns[~keeps]] = False
-    kept = np.bincount(numbers[staying], minlength=len(room)).astype(room.dtype)
-    room = np.maximum(room - kept, 0)
     waiting = turns[~keeps]
+    # Who contends for nothing keeps its tuple as well, and takes its room.
+    kept = known.counts - before
+    np.subtract.at(kept, numbers[waiting], 1)
+    room = np.maximum(room - kept, 0)
     codes = base.copy()
     distortion = np.empty(len(waiting))
     search = CandidateSearch(model)
@@ -219,33 +217,39 @@ def _resolve(
     return codes, sums
 
 
-# Keys of the free tuples in order, their room, their distortion; how many tuples were looked at,
-# and whether those are all that exist.
-_List = tuple[list[bytes], list[int], list[float], int, bool]
+class _List(NamedTuple):
+    """Free tuples of one vector, the nearest first."""
+
+    keys: list[bytes]
+    rooms: list[int]
+    distortions: list[float]
+    tried: int  # tuples that were looked at
+    complete: bool  # whether those are all that exist
 
 
 def _free_candidates(
     vectors: Float32, base: Tokens, need: Int64, search: CandidateSearch, table: _Room
 ) -> list[_List]:
     """For each vector a list with at least `need` free tuples, where as many exist."""
-    lists: list[_List | None] = [None] * len(vectors)
+    lists: dict[int, _List] = {}
     todo = np.arange(len(vectors))
     count = FIRST_CANDIDATES
     while len(todo):
-        short = []
+
+        def listed(part: Int64, count: int = count) -> list[_List]:
+            return _listed(vectors[part], base[part], count, search, table)
+
         # The larger the lists, the fewer vectors at once: memory stays the same.
-        step = max(1, CHUNK * FIRST_CANDIDATES // count)
-        for start in range(0, len(todo), step):
-            part = todo[start : start + step]
-            for row, made in zip(
-                part, _listed(vectors[part], base[part], count, search, table), strict=True
-            ):
-                lists[row] = made
-                if sum(made[1]) < need[row] and not made[4]:
-                    short.append(row)
-        todo = np.array(short, dtype=np.int64)
+        step = max(1, LISTED_VALUES // count)
+        parts = np.split(todo, range(step, len(todo), step))
+        made = itertools.chain.from_iterable(map_single_threaded(listed, parts))
+        lists.update(zip(todo.tolist(), made, strict=True))
+        short = [
+            not lists[row].complete and sum(lists[row].rooms) < need[row] for row in todo.tolist()
+        ]
+        todo = todo[short]
         count *= GROWTH
-    return [made for made in lists if made is not None]
+    return [lists[row] for row in range(len(vectors))]
 
 
 def _listed(
@@ -260,7 +264,7 @@ def _listed(
         free = np.flatnonzero(room[row])
         keys = [codes[row, place].tobytes() for place in free]
         lists.append(
-            (keys, room[row, free].tolist(), sums[row, free].tolist(), count, found < count)
+            _List(keys, room[row, free].tolist(), sums[row, free].tolist(), count, found < count)
         )
     return lists
 
