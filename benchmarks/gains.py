@@ -23,11 +23,15 @@ import dqindex
 from dqindex.errors import DQWarning
 from dqindex.training import CODEBOOK_ITERATIONS, POINTS_PER_CODEWORD
 
-DEFAULTS = {"n_iter": CODEBOOK_ITERATIONS, "max_points_per_codeword": POINTS_PER_CODEWORD}
+DEFAULTS = {
+    "n_iter": CODEBOOK_ITERATIONS,
+    "max_points_per_codeword": POINTS_PER_CODEWORD,
+    "init": "random",
+}
 STEPS: dict[str, dict[str, Any]] = {
     "the default": {},
     "another seed": {"seed": 1},
-    "random start": {"init": "random"},
+    "k-means++ start": {"init": "k-means++"},
     "25 Lloyd steps": {"n_iter": 25},
     "64 rows a codeword": {"max_points_per_codeword": 64},
     "512 rows a codeword": {"max_points_per_codeword": 512},

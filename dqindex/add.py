@@ -109,28 +109,24 @@ def _encoder(chain: list[Any], core: Any) -> Callable[[Float32], Bytes]:
     pq = core.pq
     codebooks = list(faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub))
     inverted = isinstance(core, faiss.IndexIVFPQ)
-    # FAISS's layout: the list number in as few bytes as fit, little-endian, then the code.
-    prefix = int(core.coarse_code_size()) if inverted else 0
-    dtype = np.uint8 if pq.nbits <= 8 else np.uint16
+
+    def codes_of(rows: Float32) -> Bytes:
+        if quantizer_is_faster(pq.dsub, pq.nbits):
+            return np.asarray(pq.compute_codes(np.ascontiguousarray(rows)))
+        codes = np.empty((len(rows), pq.M), dtype=np.uint8 if pq.nbits <= 8 else np.uint16)
+        nearest_codes(rows, codebooks, codes)
+        return codes if pq.nbits == 8 else _packed(codes, pq.nbits)
 
     def encode(rows: Float32) -> Bytes:
         rows = np.ascontiguousarray(rows)
         for link in chain:
             rows = link.apply(rows)
-        out = np.empty((len(rows), prefix + core.code_size), dtype=np.uint8)
-        if inverted:
-            lists, residuals = coarse_residuals(core.quantizer, rows)
-            out[:, :prefix] = lists.astype("<i8")[:, None].view(np.uint8)[:, :prefix]
-            rows = residuals if core.by_residual else rows
-        if quantizer_is_faster(pq.dsub, pq.nbits):
-            out[:, prefix:] = pq.compute_codes(np.ascontiguousarray(rows))
-        elif pq.nbits == 8:
-            nearest_codes(rows, codebooks, out[:, prefix:])
-        else:
-            codes = np.empty((len(rows), pq.M), dtype=dtype)
-            nearest_codes(rows, codebooks, codes)
-            out[:, prefix:] = _packed(codes, pq.nbits)
-        return out
+        if not inverted:
+            return codes_of(rows)
+        lists, residuals = coarse_residuals(core.quantizer, rows)
+        # FAISS's layout: the list number in as few bytes as fit, little-endian, then the code.
+        prefix = lists.astype("<i8")[:, None].view(np.uint8)[:, : core.coarse_code_size()]
+        return np.hstack([prefix, codes_of(residuals if core.by_residual else rows)])
 
     return encode
 

@@ -25,7 +25,7 @@ FAST_VALUES = 2**17
 # Gain of the fast path: in proportion to the number of centroids, up to this.
 LARGEST_GAIN = 12.0
 CENTROIDS_A_GAIN = 20.0
-LEAST_ROWS, MOST_ROWS = 8192, 65536
+LEAST_ROWS, MOST_ROWS = 2048, 65536
 
 
 def pieces(n: int, width: int) -> Iterator[slice]:
