@@ -37,11 +37,11 @@ ROWS_A_CODEWORD = 32
 ROWS_A_DIMENSION = 27
 # What a round keeps of the sums of those before.
 DECAY = 0.5
-# Turns that a round takes of those that Procrustes asks for, at first: with four the rotation runs
-# away. They fall by one with each third of the rounds, or earlier:
+# Turns that a round takes of those that Procrustes asks for: this many at first (with four the
+# rotation runs away), and one fewer after each third of the rounds or, earlier, once WINDOW rounds
+# gain less than LEAST_GAIN of the distortion, which varies by 0.2 % between batches. With none it
+# ends.
 MOST_TURNS = 3
-# once as many rounds gained less than this share of the distortion, which varies by 0.2 % between
-# batches. With one turn, that is the end.
 WINDOW, LEAST_GAIN = 4, 1e-3
 # Parts of a batch, each made by one thread.
 PIECES = 4

@@ -7,8 +7,8 @@ import pytest
 from conftest import clustered
 
 from dqindex import DQTransform, ProductCodebooks, build_index
-from dqindex.errors import SpecError
-from dqindex.polish import polish
+from dqindex.errors import DQWarning, SpecError
+from dqindex.polish import _Alternation, polish
 from dqindex.threads import thread_limit
 
 
@@ -47,8 +47,45 @@ def test_the_same_at_any_thread_count(x):
     made = []
     for threads in (1, 2):
         with thread_limit(threads):
-            made.append(polish(start, x, 16, rounds=5).transform.components_)
-    np.testing.assert_array_equal(*made)
+            polished = polish(start, x, 16, rounds=5)
+            made.append((polished.transform.components_, np.stack(polished.codebooks)))
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_codebooks_fit_the_turned_axes(x):
+    turned, codebooks = polish(DQTransform(3).fit(x), x, [16, 8, 32], rounds=20)
+    y = turned.transform(x)
+
+    def error(pq: ProductCodebooks) -> float:
+        return float(((pq.decode(pq.encode(y)) - y) ** 2).sum(axis=1).mean())
+
+    assert [len(book) for book in codebooks] == [16, 8, 32]
+    trained = error(ProductCodebooks(3, [16, 8, 32], n_iter=30).fit(y))
+    assert error(ProductCodebooks.from_codebooks(codebooks)) < 1.1 * trained
+
+
+def test_variances_are_those_of_the_turned_axes(x):
+    turned = polish(DQTransform(3).fit(x), x, 16, rounds=5).transform
+    np.testing.assert_allclose(turned.variances_, turned.transform(x).var(axis=0), rtol=1e-3)
+
+
+def test_it_ends_once_little_is_gained(x, monkeypatch):
+    rounds = []
+    whole = _Alternation.procrustes
+    monkeypatch.setattr(_Alternation, "procrustes", lambda self: (rounds.append(1), whole(self))[1])
+    polish(DQTransform(2).fit(x), x, 16, rounds=500)
+    assert 10 < len(rounds) < 200
+
+
+def test_few_distinct_vectors(x):
+    few = np.repeat(x[:5], 20, axis=0)
+    with pytest.warns(DQWarning):
+        start = DQTransform(2).fit(few)
+        turned, codebooks = polish(start, few, 16, rounds=5)
+    y = turned.transform(few)
+    pq = ProductCodebooks.from_codebooks(codebooks)
+    np.testing.assert_allclose(pq.decode(pq.encode(y)), y, atol=1e-3)
 
 
 @pytest.mark.parametrize("spec", ["DQ4,PQ4x4", "DQ4,IVF8,PQ4x4", "DQ4,PQ4x4fs"])

@@ -10,6 +10,8 @@ import numpy.typing as npt
 # In the smallest unsigned type that holds them, or int32.
 Tokens = npt.NDArray[np.integer[Any]]
 Int64 = npt.NDArray[np.int64]
+# Rows that are ranked at a time, so that all of them take no memory twice.
+RANKED_ROWS = 2**20
 
 
 class TupleSet:
@@ -64,18 +66,22 @@ def count_distinct(codes: npt.NDArray[Any], sizes: list[int]) -> int:
 
 
 def _ranked(values: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
-    """Distinct values in order, and the place of each value among them; lean for millions."""
+    """Distinct values in order, and the place of each value among them; it sorts `values`."""
     n = len(values)
     order = np.argsort(values)  # equals may stand in any order: they get one rank
-    ordered = values[order]
-    del values
+    values.sort()
     first = np.ones(n, dtype=bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    distinct = ordered[first]
-    del ordered
+    np.not_equal(values[1:], values[:-1], out=first[1:])
     ranks = np.empty(n, dtype=np.int32 if n < 2**31 else np.int64)
-    ranks[order] = np.cumsum(first, dtype=ranks.dtype) - 1
-    return distinct, ranks
+    last = -1
+    for start in range(0, n, RANKED_ROWS):
+        part = slice(start, start + RANKED_ROWS)
+        some = np.cumsum(first[part], dtype=ranks.dtype)
+        some += last
+        ranks[order[part]] = some
+        last = some[-1]
+    del order
+    return values[first], ranks
 
 
 def _places(

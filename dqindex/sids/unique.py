@@ -111,16 +111,20 @@ def reassign(
     """
     sizes = model.code_sizes()
     published, numbers = np.split(known.numbers, [len(known.numbers) - len(base)])
-    before = np.bincount(published, minlength=len(known.counts)).astype(known.counts.dtype)
+    before = np.zeros_like(known.counts)
+    np.add.at(before, published, 1)
     # Room that is left at each base tuple, once those who keep it are counted.
-    room = np.maximum(cap - before, 0)
+    room = cap - before
+    np.maximum(room, 0, out=room)
     turns = rows[order]
     keeps = _rank_within(numbers[turns]) < room[numbers[turns]]
     waiting = turns[~keeps]
     # Who contends for nothing keeps its tuple as well, and takes its room.
     kept = known.counts - before
     np.subtract.at(kept, numbers[waiting], 1)
-    room = np.maximum(room - kept, 0)
+    room -= kept
+    np.maximum(room, 0, out=room)
+    del before, kept
     codes = base.copy()
     distortion = np.empty(len(waiting))
     search = CandidateSearch(model)

@@ -132,7 +132,7 @@ class Peer(ABC):
         return np.asarray(x / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
-def lists_for(n: int) -> int:
+def default_lists(n: int) -> int:
     """Inverted lists for `n` vectors: the power of two next to the square root."""
     return int(2 ** round(np.log2(max(n, 1)) / 2))
 

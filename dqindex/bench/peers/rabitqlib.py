@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from rabitqlib import IvfIndex, RaBitQKMeans
 
-from dqindex.bench.peers.base import Int64, Options, Peer, lists_for, pad, probes
+from dqindex.bench.peers.base import Int64, Options, Peer, default_lists, pad, probes
 from dqindex.vectors.convert import Float32
 
 
@@ -26,7 +26,7 @@ class RabitqlibPeer(Peer):
     def build(self, x: Float32, threads: int) -> None:
         """Its own clustering, then its codes."""
         rows = pad(self.unit(x), 64)
-        self._lists = int(self.options["lists"]) or lists_for(len(x))
+        self._lists = int(self.options["lists"]) or default_lists(len(x))
         with self.step("coarse"):
             clusters = RaBitQKMeans(rows.shape[1], self._lists, seed=self.seed, num_threads=threads)
             clusters.train(rows)

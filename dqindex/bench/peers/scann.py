@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scann import ReorderType, scann_ops_pybind
 
-from dqindex.bench.peers.base import Int64, Options, Peer, lists_for, probes
+from dqindex.bench.peers.base import Int64, Options, Peer, default_lists, probes
 from dqindex.errors import SpecError
 from dqindex.vectors.convert import Float32
 
@@ -39,7 +39,7 @@ class ScannPeer(Peer):
         kept, self._reorder_bytes = REORDER[str(self.options["reorder"])]
         self._d = x.shape[1]
         rows = self.unit(x)
-        self._leaves = int(self.options["leaves"]) or lists_for(len(x))
+        self._leaves = int(self.options["leaves"]) or default_lists(len(x))
         # Cosine is the dot product of unit vectors.
         kind = "squared_l2" if self.metric == "l2" else "dot_product"
         # Anisotropic weights are for dot products.
