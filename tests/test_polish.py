@@ -80,8 +80,9 @@ def test_it_ends_once_little_is_gained(x, monkeypatch):
 
 def test_few_distinct_vectors(x):
     few = np.repeat(x[:5], 20, axis=0)
-    with pytest.warns(DQWarning):
+    with pytest.warns(DQWarning, match="directions only"):
         start = DQTransform(2).fit(few)
+    with pytest.warns(DQWarning, match="fewer distinct training vectors"):
         turned, codebooks = polish(start, few, 16, rounds=5)
     y = turned.transform(few)
     pq = ProductCodebooks.from_codebooks(codebooks)
