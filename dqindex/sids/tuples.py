@@ -12,6 +12,8 @@ Tokens = npt.NDArray[np.integer[Any]]
 Int64 = npt.NDArray[np.int64]
 # Rows that are ranked at a time, so that all of them take no memory twice.
 RANKED_ROWS = 2**20
+# Rows that are packed at a time, in cache.
+PACKED_ROWS = 2**14
 
 
 class TupleSet:
@@ -108,6 +110,9 @@ def _word_layout(sizes: list[int]) -> list[list[tuple[int, int]]]:
 
 def _pack(codes: npt.NDArray[Any], word: list[tuple[int, int]]) -> npt.NDArray[np.uint64]:
     packed = np.zeros(len(codes), dtype=np.uint64)
-    for level, shift in word:
-        packed |= codes[:, level].astype(np.uint64) << np.uint64(shift)
+    for start in range(0, len(codes), PACKED_ROWS):
+        rows = slice(start, start + PACKED_ROWS)
+        part = packed[rows]
+        for level, shift in word:
+            part |= codes[rows, level].astype(np.uint64) << np.uint64(shift)
     return packed
