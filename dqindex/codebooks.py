@@ -300,15 +300,25 @@ def encoder(codebooks: list[Float32]) -> Callable[[Matrix, npt.NDArray[Any]], No
     return encode
 
 
+# Subspaces and rows that are copied together: the rows are then read once, and stay in cache.
+COPIED_SUBSPACES, COPIED_ROWS = 8, 1024
+
+
 def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any]) -> None:
     """Write the nearest codeword of every subspace of `rows` to `out`; on this thread."""
-    for level, codebook in enumerate(codebooks):
-        out[:, level] = nearest(_part(rows, level, codebook.shape[1]), codebook)[0]
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    n, width = len(rows), codebooks[0].shape[1]
+    # A slice of a row as one element: numpy copies those in half the time.
+    slices = rows.view(np.dtype((np.void, 4 * width)))
+    for first in range(0, len(codebooks), COPIED_SUBSPACES):
+        some = codebooks[first : first + COPIED_SUBSPACES]
+        parts = np.empty((len(some), n), dtype=slices.dtype)
+        for start in range(0, n, COPIED_ROWS):
+            tile = slice(start, start + COPIED_ROWS)
+            parts[:, tile] = slices[tile, first : first + len(some)].T
+        for level, (part, codebook) in enumerate(zip(parts, some, strict=True), first):
+            out[:, level] = nearest(part.view(np.float32).reshape(n, width), codebook)[0]
 
 
 def _part(array: Matrix, level: int, size: int) -> Float32:
-    if array.dtype == np.float32 and array.flags.c_contiguous:
-        # A slice of a row as one element: numpy copies those in half the time.
-        slices = array.view(np.dtype((np.void, 4 * size)))[:, level]
-        return np.ascontiguousarray(slices).view(np.float32).reshape(len(array), size)
     return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)
