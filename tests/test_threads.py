@@ -8,10 +8,17 @@ import sys
 import threading
 import time
 
+import faiss
 import pytest
+from threadpoolctl import threadpool_info
 
 from dqindex.errors import InputError
-from dqindex.threads import map_single_threaded, thread_limit
+from dqindex.threads import (
+    current_threads,
+    map_single_threaded,
+    single_blas_thread,
+    thread_limit,
+)
 
 
 def test_results_come_in_order():
@@ -73,6 +80,21 @@ if not child:
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_one_blas_thread_leaves_the_others():
+    before = faiss.omp_get_max_threads()
+    with thread_limit(2):
+        outside = blas_threads()
+        with single_blas_thread(), single_blas_thread():
+            assert current_threads() == 2
+            assert set(blas_threads()) == {1}
+        assert blas_threads() == outside
+    assert faiss.omp_get_max_threads() == before
+
+
+def blas_threads() -> list[int]:
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
 
 def test_threads_must_be_positive():
