@@ -21,12 +21,12 @@ from dq_vs_opq import SIZES
 
 import dqindex
 from dqindex.errors import DQWarning
-from dqindex.training import CODEBOOK_ITERATIONS, POINTS_PER_CODEWORD
+from dqindex.training import CODEBOOK_ITERATIONS, CODEBOOK_START, POINTS_PER_CODEWORD
 
 DEFAULTS = {
     "n_iter": CODEBOOK_ITERATIONS,
     "max_points_per_codeword": POINTS_PER_CODEWORD,
-    "init": "random",
+    "init": CODEBOOK_START,
 }
 STEPS: dict[str, dict[str, Any]] = {
     "the default": {},

@@ -96,9 +96,10 @@ def main() -> None:
             folder = Path(name)
             vectors = folder / "vectors.npy"
             generate_apart(vectors, n, arguments.dim)
-            # In a process of its own: a child starts with the peak memory of its parent.
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                found = found or pool.apply(limits, (vectors,))
+            if not found:
+                # In a process of its own: a child starts with the peak memory of its parent.
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    found = pool.apply(limits, (vectors,))
             for job in arguments.jobs.split(","):
                 for threads in CORES if n == COMPARED else CORES[:1]:
                     rows.append(measure(job, vectors, folder, n, arguments.dim, threads))

@@ -30,7 +30,7 @@ from dqindex.sids.formats import read_sids
 from dqindex.sids.map import SemanticIds
 from dqindex.sids.quality import evaluate
 from dqindex.sids.refit import refit
-from dqindex.sids.tuples import TupleSet
+from dqindex.sids.tuples import count_distinct
 
 
 def scale(arguments: argparse.Namespace) -> None:
@@ -50,7 +50,7 @@ def scale(arguments: argparse.Namespace) -> None:
                 )  # fmt: skip
                 seconds = time.perf_counter() - began
                 sids = SemanticIds.load(output)
-                base = len(TupleSet(sids.base_codes, sids.sizes).counts) / n
+                base = count_distinct(sids.base_codes, sids.sizes) / n
                 row = {
                     "n": n, "tokens": levels, "seconds": round(seconds, 2),
                     "microseconds_an_item": round(seconds / n * 1e6, 1),
@@ -145,9 +145,7 @@ def methods(arguments: argparse.Namespace) -> None:
                     "data": name, "n": len(x), "d": x.shape[1], "tokens": tokens,
                     "method": method,
                     "distortion": round(dqindex.distortion(x, decoded) / energy, 4),
-                    "unique_before": round(
-                        len(TupleSet(codes, [256] * tokens).counts) / len(x), 4
-                    ),
+                    "unique_before": round(count_distinct(codes, [256] * tokens) / len(x), 4),
                     "neighbors": round(dqindex.recall_at(neighbors(decoded, asked), true), 4),
                     "seconds": round(seconds, 2),
                 }  # fmt: skip

@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from dqindex.codebooks import nearest_codes
+from dqindex.codebooks import code_dtype, nearest_codes
 from dqindex.nearest import cut, pieces, quantizer_is_faster
 from dqindex.spec import dissect
 from dqindex.threads import map_single_threaded, single_blas_thread
@@ -113,7 +113,7 @@ def _encoder(chain: list[Any], core: Any) -> Callable[[Float32], Bytes]:
     def codes_of(rows: Float32) -> Bytes:
         if quantizer_is_faster(pq.dsub, pq.nbits):
             return np.asarray(pq.compute_codes(np.ascontiguousarray(rows)))
-        codes = np.empty((len(rows), pq.M), dtype=np.uint8 if pq.nbits <= 8 else np.uint16)
+        codes = np.empty((len(rows), pq.M), dtype=code_dtype(pq.ksub))
         nearest_codes(rows, codebooks, codes)
         return codes if pq.nbits == 8 else _packed(codes, pq.nbits)
 

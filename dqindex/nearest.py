@@ -34,7 +34,11 @@ def pieces(n: int, width: int) -> Iterator[slice]:
     The cut depends on nothing else, so that results are the same at any number of threads.
     """
     rows = min(max(FAST_VALUES // width, LEAST_ROWS), MOST_ROWS)
-    count = max(n // rows, min(2, -(-n // rows)))
+    return equal_slices(n, max(n // rows, min(2, -(-n // rows))))
+
+
+def equal_slices(n: int, count: int) -> Iterator[slice]:
+    """Cut n rows into `count` slices whose lengths differ by one at most; none of no rows."""
     edges = [n * piece // count for piece in range(count + 1)] if n else []
     return (slice(start, stop) for start, stop in itertools.pairwise(edges))
 

@@ -12,7 +12,6 @@ single batches are noisy and the last rounds must settle.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -22,7 +21,7 @@ import scipy.linalg
 
 from dqindex.codebooks import ProductCodebooks
 from dqindex.kmeans import cluster_sums
-from dqindex.nearest import nearest
+from dqindex.nearest import equal_slices, nearest
 from dqindex.threads import map_single_threaded, single_blas_thread
 from dqindex.transform import DQTransform
 from dqindex.vectors.convert import Float32
@@ -99,11 +98,11 @@ def polish(
             found.append(alternation.assign(X, batch, turn))
             before, asked = asked, alternation.procrustes()
             turn = asked
-            more = before.T @ asked
             if turns > 1 + (MOST_TURNS * (rounds - number - 1)) // rounds or _stalled(found):
                 turns, found = turns - 1, []
                 if not turns:
                     break
+            more = before.T @ asked
             for _ in range(turns - 1):
                 turn = turn @ more
     return Polished(_turned(transform, asked), alternation.codebooks)
@@ -198,9 +197,7 @@ class _Alternation:
 
         Sums over the parts then add up in one order at any thread count.
         """
-        edges = np.linspace(0, len(self._centred), PIECES + 1).astype(int).tolist()
-        parts = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
-        return list(map_single_threaded(function, parts))
+        return list(map_single_threaded(function, equal_slices(len(self._centred), PIECES)))
 
 
 def _kept(transform: DQTransform) -> npt.NDArray[np.bool_]:

@@ -109,7 +109,6 @@ def single_blas_thread() -> Iterator[None]:
                 shared.limit.restore_original_limits()
 
 
-# Workers are kept: a new thread costs milliseconds, as its buffers for products are new memory.
 _worker = threading.local()
 
 
@@ -120,6 +119,7 @@ def _start_worker() -> None:
     _worker.runs = True
 
 
+# Kept: a new thread costs milliseconds, as its buffers for products are new memory.
 @cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, thread_name_prefix="dqindex", initializer=_start_worker)
@@ -142,11 +142,12 @@ def map_single_threaded(
         yield from map(function, items)
         return
     n_threads = current_threads() if n_threads is None else n_threads
+    pool = _pool(n_threads)
     pending: deque[Future[R]] = deque()
     with single_blas_thread():
         try:
             for item in items:
-                pending.append(_pool(n_threads).submit(function, item))
+                pending.append(pool.submit(function, item))
                 if len(pending) >= 2 * n_threads:
                     yield pending.popleft().result()
             while pending:

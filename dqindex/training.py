@@ -33,6 +33,9 @@ POINTS_PER_CENTROID = 100
 POINTS_PER_CODEWORD = 256
 POINTS_PER_DIMENSION = 100
 COARSE_ITERATIONS = 10
+# A random start finds more neighbours than k-means++, which lowers the distortion by serving the
+# vectors that lie apart (benchmarks/README.md).
+CODEBOOK_START = "random"
 CODEBOOK_ITERATIONS = 10
 # From the codebooks that polish leaves.
 POLISHED_ITERATIONS = 5
@@ -297,9 +300,7 @@ class _Training:
             pq.ksub,
             seed=self.seed,
             n_iter=CODEBOOK_ITERATIONS if self.codebooks is None else POLISHED_ITERATIONS,
-            # It finds more neighbours than k-means++, which lowers the distortion by serving the
-            # vectors that lie apart (benchmarks/README.md).
-            init="random",
+            init=CODEBOOK_START,
             max_points_per_codeword=POINTS_PER_CODEWORD * max(1, 256 // pq.ksub),
         )
         rows = _subset(x, codebooks.training_rows(), self.seed + 2)

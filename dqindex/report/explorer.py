@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dqindex.codebooks import code_dtype
 from dqindex.errors import InputError
 from dqindex.evaluation import exact_neighbors, without_self
 from dqindex.sids.map import SemanticIds
@@ -53,7 +54,7 @@ def pack(
     if n < total:
         left_out.append(f"The explorer holds the first {n:,} of {total:,} items.")
     codes = sids.codes[:n]
-    kind = np.uint8 if int(codes.max()) < 256 else np.uint16 if codes.max() < 65536 else np.uint32
+    kind = code_dtype(int(codes.max()) + 1)
     names = sids.item_ids if titles is None else titles
     blobs = {
         # A level after the other, so that the page scans whole columns.
@@ -79,7 +80,7 @@ def pack(
         "items": n,
         "total": total,
         "levels": int(codes.shape[1]),
-        "width": kind().itemsize,
+        "width": kind.itemsize,
         "sizes": sids.sizes,
         "known": known,
         "neighbors": min(NEIGHBORS, n - 1),

@@ -170,14 +170,14 @@ def resolve(
         return made
     model = made.need_model()
     base, sizes = made.base_codes, model.code_sizes()
+    known = TupleSet(base if taken is None else np.concatenate([taken, base]), sizes)
     if made.unique == "suffix":
         order = canonical_order(made.distortion, made.ids, np.arange(len(base)))
-        last = suffixes(base, order, sizes, taken)
+        last = suffixes(known, order)
         sizes = [*sizes, int(last.max()) + 1]
         kind = code_dtype(max(sizes))
         codes = np.concatenate([base.astype(kind), last[:, None].astype(kind)], axis=1)
         return replace(made, codes=codes, sizes=sizes)
-    known = TupleSet(base if taken is None else np.concatenate([taken, base]), sizes)
     rows = contenders(known, len(base), made.cap)
     if not len(rows):
         return made

@@ -68,6 +68,14 @@ def contenders(known: TupleSet, n: int, cap: int) -> Int64:
     return np.flatnonzero((known.counts > cap)[numbers])
 
 
+def _published(known: TupleSet, n: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Numbers of the last `n` rows of `known`, and how many rows before those have each number."""
+    before, numbers = np.split(known.numbers, [len(known.numbers) - n])
+    counts = np.zeros_like(known.counts)
+    np.add.at(counts, before, 1)
+    return numbers, counts
+
+
 def reassign(
     base: Tokens,
     known: TupleSet,
@@ -110,9 +118,7 @@ def reassign(
         Of the moved rows.
     """
     sizes = model.code_sizes()
-    published, numbers = np.split(known.numbers, [len(known.numbers) - len(base)])
-    before = np.zeros_like(known.counts)
-    np.add.at(before, published, 1)
+    numbers, before = _published(known, len(base))
     # Room that is left at each base tuple, once those who keep it are counted.
     room = cap - before
     np.maximum(room, 0, out=room)
@@ -273,18 +279,13 @@ def _listed(
     return lists
 
 
-def suffixes(
-    codes: Tokens, order: Int64, sizes: list[int], taken: Tokens | None = None
-) -> npt.NDArray[np.int32]:
+def suffixes(known: TupleSet, order: Int64) -> npt.NDArray[np.int32]:
     """A last token that counts within a group of equal tuples, in `order` (TIGER's way).
 
-    `order` ranks all rows; tuples in `taken` were counted before.
+    `order` ranks the last rows of `known`; those before them were counted already.
     """
-    offset = 0 if taken is None else len(taken)
-    whole = codes if taken is None else np.concatenate([taken, codes])
-    known = TupleSet(whole, sizes)
-    before = np.bincount(known.numbers[:offset], minlength=len(known.counts))
-    numbers = known.numbers[offset:][order]
-    out = np.empty(len(codes), dtype=np.int32)
+    numbers, before = _published(known, len(order))
+    numbers = numbers[order]
+    out = np.empty(len(order), dtype=np.int32)
     out[order] = _rank_within(numbers) + before[numbers]
     return out
