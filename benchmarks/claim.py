@@ -33,18 +33,26 @@ def figures(name: str, x: np.ndarray, rows: int) -> dict:
     vae = min(runs[2:], key=lambda run: float(run["held out"]))
     from_pq = [run for run in runs if "start PQ" in run["method"]]
     return {
-        "data": name, "n": len(x), "d": x.shape[1], "passed": report.passed,
+        "data": name,
+        "n": len(x),
+        "d": x.shape[1],
+        "passed": report.passed,
         "identity_float64": worst(identity, "float64"),
         "identity_float32": worst(identity, "float32"),
         "gradients": worst(gradients, "largest difference"),
-        "beta_sgd": worst(beta, "SGD, rate"), "beta_adam": worst(beta, "Adam, the same"),
+        "beta_sgd": worst(beta, "SGD, rate"),
+        "beta_adam": worst(beta, "Adam, the same"),
         "dropped": worst(controls, "dropped energy"),
         "control_dropped": worst(controls, "kept: |L_R - L_C| / L_R"),
         "control_whitened": worst(controls, "whitened"),
         "control_skewed": worst(controls, "not orthonormal"),
-        "pq": pq, "dqvae": vae, "same_codes_from_pq": [run["same codes"] for run in from_pq],
-        "statement": training.statement, "runs": runs, "seconds": round(seconds, 1),
-    }  # fmt: skip
+        "pq": pq,
+        "dqvae": vae,
+        "same_codes_from_pq": [run["same codes"] for run in from_pq],
+        "statement": training.statement,
+        "runs": runs,
+        "seconds": round(seconds, 1),
+    }
 
 
 def main() -> None:

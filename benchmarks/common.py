@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dqindex.bench.machine import machine
-from dqindex.store import versions
+from dqindex.storage.files import versions
 from dqindex.vectors import open_vectors
 from dqindex.vectors.packaged import PACKAGED, open_packaged
 

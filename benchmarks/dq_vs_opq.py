@@ -19,7 +19,7 @@ import numpy as np
 
 import dqindex
 from dqindex.errors import DQWarning
-from dqindex.spec import dissect
+from dqindex.index.anatomy import dissect
 
 # d -> bytes a vector (8-bit subspaces), and lists of the inverted file by the number of vectors.
 SIZES = {50: (8, 16, 32), 300: (10, 20, 30), 384: (16, 48, 96)}
@@ -85,15 +85,22 @@ def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict
                 total = statistics.median(sum(run.values()) for run in runs)
                 rows.append(
                     {
-                        "data": name, "n": n, "d": d, "kind": kind, "bytes": m,
-                        "lists": lists if kind == "ivf" else 0, "nprobe": nprobe,
-                        "method": method, "spec": spec,
+                        "data": name,
+                        "n": n,
+                        "d": d,
+                        "kind": kind,
+                        "bytes": m,
+                        "lists": lists if kind == "ivf" else 0,
+                        "nprobe": nprobe,
+                        "method": method,
+                        "spec": spec,
                         "recall_10_at_10": round(dqindex.recall_at(found, exact), 4),
                         "recall_1_at_1": round(dqindex.recall_at(found[:, :1], exact[:, :1]), 4),
                         "distortion": round(distortion(index, probe), 5),
-                        "seconds": seconds, "seconds_total": round(total, 3),
+                        "seconds": seconds,
+                        "seconds_total": round(total, 3),
                     }
-                )  # fmt: skip
+                )
                 print(row_text(rows[-1]), flush=True)
     return rows
 

@@ -20,15 +20,32 @@ import common
 import faiss
 import numpy as np
 
-from dqindex.add import add_blocks
-from dqindex.threads import thread_limit
+from dqindex.index.adding import add_blocks
+from dqindex.parallel.threads import thread_limit
 
 # d, M, bits.
 FLAT = [
-    (32, 32, 8), (64, 32, 8), (64, 16, 8), (96, 12, 8), (128, 16, 8), (384, 48, 8), (128, 8, 8),
-    (256, 16, 8), (768, 48, 8), (384, 16, 8), (128, 4, 8), (1024, 16, 8), (64, 32, 4), (128, 32, 4),
-    (384, 96, 4), (384, 48, 4), (128, 16, 6), (96, 12, 5), (128, 16, 10), (768, 96, 6),
-]  # fmt: skip
+    (32, 32, 8),
+    (64, 32, 8),
+    (64, 16, 8),
+    (96, 12, 8),
+    (128, 16, 8),
+    (384, 48, 8),
+    (128, 8, 8),
+    (256, 16, 8),
+    (768, 48, 8),
+    (384, 16, 8),
+    (128, 4, 8),
+    (1024, 16, 8),
+    (64, 32, 4),
+    (128, 32, 4),
+    (384, 96, 4),
+    (384, 48, 4),
+    (128, 16, 6),
+    (96, 12, 5),
+    (128, 16, 10),
+    (768, 96, 6),
+]
 INVERTED = [(96, 16, 8), (128, 8, 8), (384, 48, 8), (768, 48, 8), (384, 96, 4)]
 LISTS = 1024
 ROUNDS = 5
@@ -122,12 +139,20 @@ def measure(
         mine, other, ratio = paired(ours, theirs)
     flops = 2 * n * work
     return {
-        "index": "ivf" if inverted else "flat", "d": d, "M": m, "bits": bits, "dsub": d // m,
-        "threads": threads, "rows": n, "rows_a_second": round(n / mine),
-        "faiss_rows_a_second": round(n / other), "ratio": round(ratio, 2),
+        "index": "ivf" if inverted else "flat",
+        "d": d,
+        "M": m,
+        "bits": bits,
+        "dsub": d // m,
+        "threads": threads,
+        "rows": n,
+        "rows_a_second": round(n / mine),
+        "faiss_rows_a_second": round(n / other),
+        "ratio": round(ratio, 2),
         "ratio_at_sgemm": round(other / (flops / sgemm / 1e9), 2),
-        "gflops": round(flops / mine / 1e9, 1), "worse_codes": wrong,
-    }  # fmt: skip
+        "gflops": round(flops / mine / 1e9, 1),
+        "worse_codes": wrong,
+    }
 
 
 def main() -> None:

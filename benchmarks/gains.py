@@ -21,7 +21,7 @@ from dq_vs_opq import SIZES
 
 import dqindex
 from dqindex.errors import DQWarning
-from dqindex.training import CODEBOOK_ITERATIONS, CODEBOOK_START, POINTS_PER_CODEWORD
+from dqindex.index.training import CODEBOOK_ITERATIONS, CODEBOOK_START, POINTS_PER_CODEWORD
 
 DEFAULTS = {
     "n_iter": CODEBOOK_ITERATIONS,
@@ -54,8 +54,9 @@ def measure(name: str, x: np.ndarray) -> list[dict[str, Any]]:
             settings = {**DEFAULTS, **changed}
             balance = settings.pop("balance", "log-variance")
             if balance is None:
-                y, asked = (np.pad(part, ((0, 0), (0, -x.shape[1] % size)))
-                            for part in (base, x[held]))  # fmt: skip
+                y, asked = (
+                    np.pad(part, ((0, 0), (0, -x.shape[1] % size))) for part in (base, x[held])
+                )
             else:
                 transform = dqindex.DQTransform(size, balance=balance).fit(base)
                 y, asked = transform.transform(base), transform.transform(x[held])
@@ -66,12 +67,15 @@ def measure(name: str, x: np.ndarray) -> list[dict[str, Any]]:
             found, _ = dqindex.exact_neighbors(decoded, asked, 10)
             rows.append(
                 {
-                    "data": name, "bytes": size, "step": step, "seconds": round(seconds, 3),
+                    "data": name,
+                    "bytes": size,
+                    "step": step,
+                    "seconds": round(seconds, 3),
                     "distortion": round(dqindex.distortion(y, decoded) / energy, 6),
                     "recall": round(dqindex.recall_at(found, exact), 4),
                     "unused": int(books.unused_codewords_.sum()),
                 }
-            )  # fmt: skip
+            )
             print(rows[-1], flush=True)
     return rows
 

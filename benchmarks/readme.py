@@ -61,22 +61,40 @@ def dq_vs_opq() -> str:
         ours, polished, opq = methods[names[2]], methods["DQ polished"], methods["OPQ"]
         rows.append(
             [
-                data, f"IVF{opq['lists']}" if kind == "ivf" else "flat", size,
+                data,
+                f"IVF{opq['lists']}" if kind == "ivf" else "flat",
+                size,
                 *(f"**{one:.3f}**" if one == best else f"{one:.3f}" for one in recalls),
-                f"{polished['distortion']:.4f}", f"{opq['distortion']:.4f}",
-                f"{ours['seconds_total']:.2f}", f"{polished['seconds_total']:.1f}",
+                f"{polished['distortion']:.4f}",
+                f"{opq['distortion']:.4f}",
+                f"{ours['seconds_total']:.2f}",
+                f"{polished['seconds_total']:.1f}",
                 f"{opq['seconds_total']:.1f}",
                 f"{opq['seconds_total'] / ours['seconds_total']:.0f}×",
                 f"{opq['seconds_total'] / polished['seconds_total']:.0f}×",
                 f"{rotation(opq) / rotation(ours):.0f}×",
                 f"{rotation(opq) / rotation(polished):.0f}×",
             ]
-        )  # fmt: skip
+        )
     columns = [
-        "data", "index", "bytes", "PQ", "DQ variance", "DQ log-variance", "polished", "OPQ",
-        "distortion, polished", "OPQ", "DQ, s", "polished, s", "OPQ, s", "all training: DQ",
-        "polished", "rotation alone: DQ", "polished",
-    ]  # fmt: skip
+        "data",
+        "index",
+        "bytes",
+        "PQ",
+        "DQ variance",
+        "DQ log-variance",
+        "polished",
+        "OPQ",
+        "distortion, polished",
+        "OPQ",
+        "DQ, s",
+        "polished, s",
+        "OPQ, s",
+        "all training: DQ",
+        "polished",
+        "rotation alone: DQ",
+        "polished",
+    ]
     return markdown(columns, rows) + made_by(record)
 
 
@@ -89,11 +107,17 @@ def scale() -> str:
     """Time and memory by the number of vectors."""
     record = result("scale")
     rows = [
-        [f"`{row['job']}`", f"{row['rows']:,}", row["threads"], f"{row['seconds']:.1f} s",
-         f"{row['microseconds_a_row']:.2f} µs", f"{row['output_mib']} MiB",
-         f"{row['beyond_output_mib']} MiB"]
+        [
+            f"`{row['job']}`",
+            f"{row['rows']:,}",
+            row["threads"],
+            f"{row['seconds']:.1f} s",
+            f"{row['microseconds_a_row']:.2f} µs",
+            f"{row['output_mib']} MiB",
+            f"{row['beyond_output_mib']} MiB",
+        ]
         for row in record["rows"]
-    ]  # fmt: skip
+    ]
     columns = ["command", "vectors", "threads", "time", "a vector", "output", "peak beyond output"]
     found = record["settings"]["limits"]
     return (
@@ -109,15 +133,34 @@ def encode() -> str:
     """Encoding against FAISS's add."""
     record = result("encode")
     rows = [
-        [row["index"], row["d"], row["M"], row["bits"], row["dsub"], row["threads"],
-         f"{row['rows_a_second']:,}", f"{row['faiss_rows_a_second']:,}", f"{row['ratio']:.2f}×",
-         f"{row['ratio_at_sgemm']:.1f}×", f"{row['gflops']:.0f}"]
+        [
+            row["index"],
+            row["d"],
+            row["M"],
+            row["bits"],
+            row["dsub"],
+            row["threads"],
+            f"{row['rows_a_second']:,}",
+            f"{row['faiss_rows_a_second']:,}",
+            f"{row['ratio']:.2f}×",
+            f"{row['ratio_at_sgemm']:.1f}×",
+            f"{row['gflops']:.0f}",
+        ]
         for row in record["rows"]
-    ]  # fmt: skip
+    ]
     columns = [
-        "index", "d", "M", "bits", "dsub", "threads", "rows/s", "FAISS, rows/s", "ratio",
-        "at sgemm's rate", "GFlop/s",
-    ]  # fmt: skip
+        "index",
+        "d",
+        "M",
+        "bits",
+        "dsub",
+        "threads",
+        "rows/s",
+        "FAISS, rows/s",
+        "ratio",
+        "at sgemm's rate",
+        "GFlop/s",
+    ]
     rates = record["settings"]["sgemm_gflops"]
     return (
         markdown(columns, rows)
@@ -131,14 +174,24 @@ def gains() -> str:
     """What each step of training is worth."""
     record = result("gains")
     rows = [
-        [row["step"], f"{row['distortion']:+.2%}", f"{row['recall']:+.4f}",
-         f"{row['recall_least']:+.4f} to {row['recall_most']:+.4f}", f"{row['time']:.1f}×",
-         row["unused"]]
+        [
+            row["step"],
+            f"{row['distortion']:+.2%}",
+            f"{row['recall']:+.4f}",
+            f"{row['recall_least']:+.4f} to {row['recall_most']:+.4f}",
+            f"{row['time']:.1f}×",
+            row["unused"],
+        ]
         for row in record["settings"]["summary"]
-    ]  # fmt: skip
+    ]
     columns = [
-        "step", "distortion", "recall, mean", "recall, least to most", "time", "unused codewords",
-    ]  # fmt: skip
+        "step",
+        "distortion",
+        "recall, mean",
+        "recall, least to most",
+        "time",
+        "unused codewords",
+    ]
     return markdown(columns, rows) + made_by(record)
 
 
@@ -165,14 +218,29 @@ def claim_training() -> str:
     """PQ against DQ-VAE."""
     record = result("claim")
     rows = [
-        [row["data"], run["method"], run["distortion"], run["held out"], run["seconds"],
-         run["same codes"], run["fixed point"], run["dead"]]
+        [
+            row["data"],
+            run["method"],
+            run["distortion"],
+            run["held out"],
+            run["seconds"],
+            run["same codes"],
+            run["fixed point"],
+            run["dead"],
+        ]
         for row in record["rows"]
         for run in row["runs"]
-    ]  # fmt: skip
+    ]
     columns = [
-        "data", "method", "distortion", "held out", "seconds", "same codes", "fixed point", "dead",
-    ]  # fmt: skip
+        "data",
+        "method",
+        "distortion",
+        "held out",
+        "seconds",
+        "same codes",
+        "fixed point",
+        "dead",
+    ]
     outcome = "\n".join(f"- {row['data']}: {row['statement']}" for row in record["rows"])
     return f"{markdown(columns, rows)}\n{outcome}\n{made_by(record)}"
 
@@ -181,14 +249,26 @@ def sids_scale() -> str:
     """Cost of extraction by the number of items."""
     record = result("sids_scale")
     rows = [
-        [f"{row['n']:,}", f"{row['tokens']} x 256", f"{row['unique_before']:.2%}",
-         f"{row['unique_after']:.2%}", f"{row['seconds']:.1f} s",
-         f"{row['microseconds_an_item']} µs", f"{row['peak_mib']} MiB"]
+        [
+            f"{row['n']:,}",
+            f"{row['tokens']} x 256",
+            f"{row['unique_before']:.2%}",
+            f"{row['unique_after']:.2%}",
+            f"{row['seconds']:.1f} s",
+            f"{row['microseconds_an_item']} µs",
+            f"{row['peak_mib']} MiB",
+        ]
         for row in record["rows"]
-    ]  # fmt: skip
+    ]
     columns = [
-        "items", "tokens", "unique before", "unique after", "time", "an item", "peak memory",
-    ]  # fmt: skip
+        "items",
+        "tokens",
+        "unique before",
+        "unique after",
+        "time",
+        "an item",
+        "peak memory",
+    ]
     return markdown(columns, rows) + made_by(record)
 
 
@@ -216,8 +296,14 @@ def sids_methods() -> str:
             marked = [f"**{text}**" if one[k] == best[k] else text for k, text in cells.items()]
             rows.append([data, tokens, one["method"], *marked])
     columns = [
-        "data", "tokens", "method", "distortion", "unique before", "10-NN kept", "seconds",
-    ]  # fmt: skip
+        "data",
+        "tokens",
+        "method",
+        "distortion",
+        "unique before",
+        "10-NN kept",
+        "seconds",
+    ]
     return markdown(columns, rows) + made_by(record)
 
 
@@ -230,7 +316,8 @@ def sids_life() -> str:
         kept, fresh = (row["refit"]["kept"], row["refit"]["fresh"]) if own else ({}, {})
         rows.append(
             [
-                row["map"], f"{row['unique_before']:.2%}",
+                row["map"],
+                f"{row['unique_before']:.2%}",
                 f"{row['unique_after']:.2%}" if own else "",
                 f"{row['distortion_added']:+.2%}" if own else "",
                 f"{row['seconds']:.1f} s" if own else "",
@@ -239,12 +326,18 @@ def sids_life() -> str:
                 f"{kept['tokens']:.0%} ({fresh['tokens']:.0%})" if own else "",
                 f"{kept['distortion']:.3f} ({fresh['distortion']:.3f})" if own else "",
             ]
-        )  # fmt: skip
+        )
     columns = [
-        "map", "unique before", "after", "distortion added", "time", "10-NN by shared tokens",
-        "published IDs changed by append", "tokens changed by refit (fresh fit)",
+        "map",
+        "unique before",
+        "after",
+        "distortion added",
+        "time",
+        "10-NN by shared tokens",
+        "published IDs changed by append",
+        "tokens changed by refit (fresh fit)",
         "distortion after refit (fresh fit)",
-    ]  # fmt: skip
+    ]
     return markdown(columns, rows) + made_by(record)
 
 
@@ -314,9 +407,14 @@ def frontier_build() -> str:
             if other == data and opq and name.endswith(f",{tail}"):
                 ratio = peer["build"]["total"] / ours["build"]["total"]
                 rows.append(
-                    [data, f"`{label(ours)}`", f"{ours['build']['total']:.1f}",
-                     f"{peer['build']['total']:.0f}", f"{ratio:.0f}×"]
-                )  # fmt: skip
+                    [
+                        data,
+                        f"`{label(ours)}`",
+                        f"{ours['build']['total']:.1f}",
+                        f"{peer['build']['total']:.0f}",
+                        f"{ratio:.0f}×",
+                    ]
+                )
     return markdown(["data", "index", "DQ, s", "FAISS's OPQ, s", "ratio"], rows)
 
 

@@ -75,10 +75,16 @@ def measure(job: str, vectors: Path, folder: Path, n: int, d: int, threads: int)
     seconds = time.perf_counter() - began
     size = size_of(folder / MADE[job])
     return {
-        "job": job, "rows": n, "dim": d, "threads": threads, "seconds": round(seconds, 1),
-        "microseconds_a_row": round(1e6 * seconds / n, 2), "peak_mib": round(peak / 2**20),
-        "output_mib": round(size / 2**20), "beyond_output_mib": round((peak - size) / 2**20),
-    }  # fmt: skip
+        "job": job,
+        "rows": n,
+        "dim": d,
+        "threads": threads,
+        "seconds": round(seconds, 1),
+        "microseconds_a_row": round(1e6 * seconds / n, 2),
+        "peak_mib": round(peak / 2**20),
+        "output_mib": round(size / 2**20),
+        "beyond_output_mib": round((peak - size) / 2**20),
+    }
 
 
 def main() -> None:

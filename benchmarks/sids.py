@@ -24,12 +24,7 @@ from generate import generate_apart
 
 import dqindex
 from dqindex.errors import DQWarning
-from dqindex.sids.append import append
-from dqindex.sids.extract import semantic_ids
-from dqindex.sids.formats import read_sids
-from dqindex.sids.map import SemanticIds
-from dqindex.sids.quality import evaluate
-from dqindex.sids.refit import refit
+from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import count_distinct
 
 
@@ -44,19 +39,35 @@ def scale(arguments: argparse.Namespace) -> None:
                 output, told = Path(folder) / "sids.parquet", Path(folder) / "told.json"
                 began = time.perf_counter()
                 peak = common.run(
-                    [sys.executable, "-m", "dqindex", "sids", "extract", str(vectors),
-                     "-o", str(output), "-L", str(levels), "-K", "256", "--json"],
+                    [
+                        sys.executable,
+                        "-m",
+                        "dqindex",
+                        "sids",
+                        "extract",
+                        str(vectors),
+                        "-o",
+                        str(output),
+                        "-L",
+                        str(levels),
+                        "-K",
+                        "256",
+                        "--json",
+                    ],
                     told,
-                )  # fmt: skip
+                )
                 seconds = time.perf_counter() - began
                 sids = SemanticIds.load(output)
                 base = count_distinct(sids.base_codes, sids.sizes) / n
                 row = {
-                    "n": n, "tokens": levels, "seconds": round(seconds, 2),
+                    "n": n,
+                    "tokens": levels,
+                    "seconds": round(seconds, 2),
                     "microseconds_an_item": round(seconds / n * 1e6, 1),
-                    "peak_mib": round(peak / 2**20), "unique_before": round(base, 4),
+                    "peak_mib": round(peak / 2**20),
+                    "unique_before": round(base, 4),
                     "unique_after": json.loads(told.read_text())["unique_share"],
-                }  # fmt: skip
+                }
                 rows.append(row)
                 print(row, flush=True)
     common.write("sids_scale", rows)
@@ -142,13 +153,16 @@ def methods(arguments: argparse.Namespace) -> None:
                 codes, decoded = quantise(x, tokens)
                 seconds = time.perf_counter() - began
                 row = {
-                    "data": name, "n": len(x), "d": x.shape[1], "tokens": tokens,
+                    "data": name,
+                    "n": len(x),
+                    "d": x.shape[1],
+                    "tokens": tokens,
                     "method": method,
                     "distortion": round(dqindex.distortion(x, decoded) / energy, 4),
                     "unique_before": round(count_distinct(codes, [256] * tokens) / len(x), 4),
                     "neighbors": round(dqindex.recall_at(neighbors(decoded, asked), true), 4),
                     "seconds": round(seconds, 2),
-                }  # fmt: skip
+                }
                 rows.append(row)
                 print(row, flush=True)
     common.write("sids_methods", rows)
@@ -170,20 +184,24 @@ def life(arguments: argparse.Namespace) -> None:
         began = time.perf_counter()
         sids = semantic_ids(x, **settings)
         seconds = time.perf_counter() - began
-        figures = evaluate(sids, x)
+        figures = sids.evaluate(x)
         before, after = figures.get("before", figures["after"]), figures["after"]
         shape = "4 x 256" if "coarse" not in settings else "256 + 3 x 256"
         row = {
-            "data": name, "map": shape, "seconds": round(seconds, 2),
-            "unique_before": before["unique_share"], "unique_after": after["unique_share"],
+            "data": name,
+            "map": shape,
+            "seconds": round(seconds, 2),
+            "unique_before": before["unique_share"],
+            "unique_after": after["unique_share"],
             "distortion_added": after["distortion"] / before["distortion"] - 1,
-            "r_squared": after["r_squared"], "neighbors_decoded": after["neighbors_decoded"],
+            "r_squared": after["r_squared"],
+            "neighbors_decoded": after["neighbors_decoded"],
             "neighbors_tokens": after["neighbors_tokens"],
             "perplexity": [round(level["perplexity"], 1) for level in after["levels"]],
-        }  # fmt: skip
+        }
         cut = int(len(x) * 0.95)
         old = semantic_ids(x[:cut], ids[:cut], **settings)
-        whole, _ = append(old, x[cut:], ids[cut:])
+        whole, _ = old.append(x[cut:], ids[cut:])
         row["append"] = {
             "new": len(x) - cut,
             "published_changed": int((whole.codes[:cut] != old.codes).any(axis=1).sum()),
@@ -193,20 +211,21 @@ def life(arguments: argparse.Namespace) -> None:
         tenth = len(x) // 10
         published, now = order[:-tenth], order[tenth:]
         old = semantic_ids(x[published], ids[published], **settings)
-        result = refit(old, x[now], ids[now])
+        result = old.refit(x[now], ids[now])
         row["refit"] = {"kept": result.churn._asdict(), "fresh": result.fresh._asdict()}
         rows.append(row)
         print(json.dumps(row, indent=1), flush=True)
     if arguments.foreign:
-        figures = evaluate(read_sids(arguments.foreign), x)["after"]
+        figures = read_sids(arguments.foreign).evaluate(x)["after"]
         rows.append(
             {
-                "data": name, "map": Path(arguments.foreign).name,
+                "data": name,
+                "map": Path(arguments.foreign).name,
                 "unique_before": figures["unique_share"],
                 "neighbors_tokens": figures["neighbors_tokens"],
                 "perplexity": [round(level["perplexity"], 1) for level in figures["levels"]],
             }
-        )  # fmt: skip
+        )
         print(json.dumps(rows[-1], indent=1))
     common.write("sids_life", rows)
 

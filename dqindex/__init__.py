@@ -9,45 +9,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dqindex import errors
 from dqindex._version import __version__
 
 if TYPE_CHECKING:
-    from dqindex.balance import deal
-    from dqindex.build import build_index
     from dqindex.claim import validate
-    from dqindex.codebooks import ProductCodebooks
-    from dqindex.dqvae import DQVAE
+    from dqindex.claim.dqvae import DQVAE
     from dqindex.evaluation import distortion, exact_neighbors, recall_at
-    from dqindex.index import DQIndex, SearchResult, open_index
-    from dqindex.model import DQModel, Losses
-    from dqindex.moments import Moments
-    from dqindex.sids.extract import semantic_ids
-    from dqindex.sids.formats import read_sids
-    from dqindex.sids.map import SemanticIds
-    from dqindex.transform import DQTransform
+    from dqindex.index.build import build_index
+    from dqindex.index.index import DQIndex, SearchResult, open_index
+    from dqindex.index.target import build_to_target
+    from dqindex.quantizer.balance import deal
+    from dqindex.quantizer.codebooks import ProductCodebooks
+    from dqindex.quantizer.model import DQModel, Losses
+    from dqindex.quantizer.moments import Moments
+    from dqindex.quantizer.transform import DQTransform
+    from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
     from dqindex.vectors import VectorSource, open_vectors
 
 # What is public, and where it lives: imported on first use, so that ``import dqindex`` is quick.
 _HOME = {
-    "DQIndex": "index",
-    "DQModel": "model",
-    "DQTransform": "transform",
-    "DQVAE": "dqvae",
-    "Losses": "model",
-    "Moments": "moments",
-    "ProductCodebooks": "codebooks",
-    "SearchResult": "index",
-    "SemanticIds": "sids.map",
+    "DQIndex": "index.index",
+    "DQModel": "quantizer.model",
+    "DQTransform": "quantizer.transform",
+    "DQVAE": "claim.dqvae",
+    "Losses": "quantizer.model",
+    "Moments": "quantizer.moments",
+    "ProductCodebooks": "quantizer.codebooks",
+    "SearchResult": "index.index",
+    "SemanticIds": "sids.semantic_ids",
     "VectorSource": "vectors",
-    "build_index": "build",
-    "deal": "balance",
+    "build_index": "index.build",
+    "build_to_target": "index.target",
+    "deal": "quantizer.balance",
     "distortion": "evaluation",
     "exact_neighbors": "evaluation",
-    "open_index": "index",
+    "open_index": "index.index",
     "open_vectors": "vectors",
-    "read_sids": "sids.formats",
+    "read_sids": "sids.semantic_ids",
     "recall_at": "evaluation",
-    "semantic_ids": "sids.extract",
+    "semantic_ids": "sids.semantic_ids",
     "validate": "claim",
 }
 
@@ -64,8 +65,10 @@ __all__ = [  # noqa: RUF022 (in the order of sorted)
     "VectorSource",
     "__version__",
     "build_index",
+    "build_to_target",
     "deal",
     "distortion",
+    "errors",
     "exact_neighbors",
     "open_index",
     "open_vectors",

@@ -8,11 +8,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from dqindex._types import Int64
 from dqindex.errors import InputError
-from dqindex.estimator import check_matrix
 from dqindex.vectors import open_vectors
-
-Int64 = npt.NDArray[np.int64]
+from dqindex.vectors.matrix import check_matrix
 
 
 def exact_neighbors(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import clustered
 
-from dqindex.add import add_blocks, apply_transform
-from dqindex.threads import thread_limit
+from dqindex.index.adding import add_blocks, apply_transform
+from dqindex.parallel.threads import thread_limit
 
 
 def content(index: faiss.Index) -> tuple[np.ndarray, np.ndarray]:

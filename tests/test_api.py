@@ -14,7 +14,7 @@ from dqindex import errors
 
 def test_all_is_sorted_and_complete():
     assert dqindex.__all__ == sorted(dqindex.__all__)
-    assert set(dqindex.__all__) == {*dqindex._HOME, "__version__"}
+    assert set(dqindex.__all__) == {*dqindex._HOME, "__version__", "errors"}
     assert dir(dqindex) == dqindex.__all__
     for name in dqindex.__all__:
         assert getattr(dqindex, name) is not None

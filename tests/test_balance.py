@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from dqindex.balance import OBJECTIVES, deal
 from dqindex.errors import InputError
+from dqindex.quantizer.balance import OBJECTIVES, deal
 
 variances = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=24)
 

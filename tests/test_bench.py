@@ -86,8 +86,11 @@ def test_exact_answers_have_recall_1_and_others_less(seed, metric):
     assert set(got["distance"].values()) == set(got["id"].values()) == {0.0}
 
 
-@given(hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.just(2)),
-                  elements=st.integers(0, 5).map(float)))  # fmt: skip
+@given(
+    hnp.arrays(
+        np.float64, st.tuples(st.integers(1, 30), st.just(2)), elements=st.integers(0, 5).map(float)
+    )
+)
 def test_pareto_keeps_what_no_other_beats(points):
     pairs = [tuple(map(float, point)) for point in points]
     kept = [pairs[place] for place in pareto(pairs)]
@@ -265,10 +268,25 @@ def test_one_run_at_a_time(tmp_path):
 # Runs.
 
 ARGUMENTS = (
-    "--data", "v.npy", "--n-queries", "100", "--threads", "1", "-o", "r.jsonl",
-    "--spec", "DQ4,IVF16,PQ4", "--spec", "DQ5,IVF16,PQ5x4fs,Refine(SQ8)",
-    "--peer", "faiss:PQ4", "--param", "nprobe=1,16", "--param", "k_factor_rf=1,8",
-)  # fmt: skip
+    "--data",
+    "v.npy",
+    "--n-queries",
+    "100",
+    "--threads",
+    "1",
+    "-o",
+    "r.jsonl",
+    "--spec",
+    "DQ4,IVF16,PQ4",
+    "--spec",
+    "DQ5,IVF16,PQ5x4fs,Refine(SQ8)",
+    "--peer",
+    "faiss:PQ4",
+    "--param",
+    "nprobe=1,16",
+    "--param",
+    "k_factor_rf=1,8",
+)
 MEASURED = ("batch", "single", "build", "memory", "search_peak")
 
 
@@ -374,8 +392,21 @@ def workers(session):
 
 
 def test_auto_keeps_what_no_other_setting_beats(folder, run):
-    done = run("bench", "run", "--data", "v.npy", "--n-queries", "100", "--threads", "1", "-o",
-               "r.jsonl", "--spec", "DQ5,IVF32,PQ5x4fs,Refine(SQ8)", "--auto")  # fmt: skip
+    done = run(
+        "bench",
+        "run",
+        "--data",
+        "v.npy",
+        "--n-queries",
+        "100",
+        "--threads",
+        "1",
+        "-o",
+        "r.jsonl",
+        "--spec",
+        "DQ5,IVF32,PQ5x4fs,Refine(SQ8)",
+        "--auto",
+    )
     assert done.returncode == 0, done.stderr
     records = read_results([folder / "r.jsonl"])
     assert 1 < len(records) < 5 * 6  # the default grid has 5 nprobes and 6 factors
@@ -386,8 +417,13 @@ def test_auto_keeps_what_no_other_setting_beats(folder, run):
 def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
     monkeypatch.setitem(peers.PEERS, "hnswlib", peers._Entry("hnswlib.HnswlibPeer", "not_there"))
     said = []
-    outcome = run_bench(describe(folder / "v.npy"), ["hnswlib", "faiss:PQ4"], folder / "r.jsonl",
-                        threads=[1], say=said.append)  # fmt: skip
+    outcome = run_bench(
+        describe(folder / "v.npy"),
+        ["hnswlib", "faiss:PQ4"],
+        folder / "r.jsonl",
+        threads=[1],
+        say=said.append,
+    )
     assert "hnswlib: skipped, not_there is not installed; pip install 'dqindex[bench]'" in said
     assert set(outcome.skipped) == {"hnswlib"}
     assert outcome.measured == 1
@@ -395,8 +431,20 @@ def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
 
 
 def test_a_method_that_fails_does_not_stop_the_others(folder, run):
-    done = run("bench", "run", "--data", "v.npy", "--threads", "1", "-o", "r.jsonl",
-               "--spec", "DQ4,PQ8", "--spec", "DQ4,PQ4")  # fmt: skip
+    done = run(
+        "bench",
+        "run",
+        "--data",
+        "v.npy",
+        "--threads",
+        "1",
+        "-o",
+        "r.jsonl",
+        "--spec",
+        "DQ4,PQ8",
+        "--spec",
+        "DQ4,PQ4",
+    )
     assert done.returncode == 1
     assert "DQ4,PQ8: failed, " in done.stderr
     assert "use DQ8" in done.stderr
@@ -487,10 +535,34 @@ def test_every_peer_answers(folder, run, method):
     except DQIndexError as reason:
         pytest.skip(str(reason))
     metric = "cosine" if name == "turbovec" else "l2"
-    done = run("bench", "run", "--data", "v.npy", "--metric", metric, "--n-queries", "50",
-               "--threads", "1", "--peer", method, "-o", "r.jsonl", "--param", "nprobe=8",
-               "--param", "efSearch=50", "--param", "ef=50", "--param", "expansion_search=50",
-               "--param", "leaves_to_search=8", "--param", "reorder=100")  # fmt: skip
+    done = run(
+        "bench",
+        "run",
+        "--data",
+        "v.npy",
+        "--metric",
+        metric,
+        "--n-queries",
+        "50",
+        "--threads",
+        "1",
+        "--peer",
+        method,
+        "-o",
+        "r.jsonl",
+        "--param",
+        "nprobe=8",
+        "--param",
+        "efSearch=50",
+        "--param",
+        "ef=50",
+        "--param",
+        "expansion_search=50",
+        "--param",
+        "leaves_to_search=8",
+        "--param",
+        "reorder=100",
+    )
     assert done.returncode == 0, done.stderr
     (record,) = read_results([folder / "r.jsonl"])
     assert set(record["parameters"]) == OTHERS[method]
@@ -513,9 +585,11 @@ def test_a_metric_that_a_library_lacks_is_skipped(folder):
 def test_unknown_options_are_named(folder):
     pytest.importorskip("nanopq")
     outcome = run_bench(
-        describe(folder / "v.npy"), ["nanopq:bits=4", "nanopq:M=four"], folder / "r.jsonl",
+        describe(folder / "v.npy"),
+        ["nanopq:bits=4", "nanopq:M=four"],
+        folder / "r.jsonl",
         threads=[1],
-    )  # fmt: skip
+    )
     assert "no option 'bits'" in outcome.failed["nanopq:bits=4"]
     assert "M=four" in outcome.failed["nanopq:M=four"]
 

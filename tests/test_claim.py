@@ -10,7 +10,7 @@ from conftest import clustered
 
 from dqindex import DQTransform
 from dqindex.claim import validate
-from dqindex.claim.training import fixed_point_distance
+from dqindex.claim.outcome import fixed_point_distance
 from dqindex.errors import InputError
 
 SMALL = {"n_subspaces": 4, "n_codewords": 16, "train_rows": 1500}

@@ -188,7 +188,7 @@ def test_non_finite_vectors(base, run, case, flags):
         ("info none", ["none: no such file or folder"]),
         ("info v.npy", ["not a readable safetensors file"]),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_clear_line(base, run, arguments, words):
     x = np.load(base / "v.npy")
     np.save(base / "wide.npy", x[:5, :7])
@@ -268,10 +268,23 @@ def test_an_interrupted_build_leaves_the_old_index(base, run, sent, code):
     before = {file.name: file.read_bytes() for file in (base / "i").iterdir()}
     np.save(base / "big.npy", np.tile(clustered(3000, 20), (200, 1)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "dqindex", "build", "big.npy", "-o", "i", "--block-rows", "1000",
-         "--spec", "DQ4,IVF512,PQ4"],
-        cwd=base, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "dqindex",
+            "build",
+            "big.npy",
+            "-o",
+            "i",
+            "--block-rows",
+            "1000",
+            "--spec",
+            "DQ4,IVF512,PQ4",
+        ],
+        cwd=base,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     time.sleep(1.5)
     process.send_signal(sent)
     _, said = process.communicate()

@@ -7,7 +7,7 @@ import pytest
 from conftest import clustered
 
 from dqindex import DQTransform, ProductCodebooks
-from dqindex.dqvae import (
+from dqindex.claim.dqvae import (
     DQVAE,
     Frame,
     assign,

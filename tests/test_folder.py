@@ -19,7 +19,7 @@ from conftest import clustered
 
 from dqindex import build_index, open_index, open_vectors
 from dqindex.errors import BusyError, FileFormatError, IntegrityError, StorageError
-from dqindex.folder import write_folder
+from dqindex.index.folder import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_killed_writer_is_cleaned_up_after(tmp_path, index, other):
     before = content(folder)
     script = f"""
         import os, time
-        from dqindex.folder import write_folder
+        from dqindex.index.folder import write_folder
         with write_folder({str(folder)!r}) as writer:
             writer.write("index", lambda file: file.write(b"half an index"))
             open({str(folder / ".dqindex-tmp-x")!r}, "w").close()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dqindex import DQModel, open_index
-from dqindex.folder import FORMAT_VERSION
-from dqindex.model_file import FORMAT_VERSION as MODEL_VERSION
+from dqindex.index.folder import FORMAT_VERSION
+from dqindex.quantizer.model_file import FORMAT_VERSION as MODEL_VERSION
 
 GOLDEN = Path(__file__).parent / "golden"
 

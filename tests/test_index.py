@@ -14,7 +14,7 @@ from conftest import clustered
 
 from dqindex import build_index, exact_neighbors, open_index, open_vectors, recall_at
 from dqindex.errors import InputError, NonFiniteError, SpecError
-from dqindex.spec import dissect
+from dqindex.index.anatomy import dissect
 
 SPECS = [
     "DQ8,PQ8",

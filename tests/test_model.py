@@ -19,7 +19,7 @@ from dqindex.errors import (
     NonFiniteError,
     StorageError,
 )
-from dqindex.store import save_tensors
+from dqindex.storage.tensors import save_tensors
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dqindex.errors import InputError
-from dqindex.moments import Moments
+from dqindex.quantizer.moments import Moments
 
 
 def test_large_mean_does_not_cancel():

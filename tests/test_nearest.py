@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqindex.codebooks import encoder, nearest_codes
-from dqindex.kmeans import train_kmeans
-from dqindex.nearest import nearest, nearest_in_pieces, pieces
+from dqindex.parallel.pieces import pieces
+from dqindex.quantizer.encoding import encoder, nearest_codes
+from dqindex.quantizer.kmeans import train_kmeans
+from dqindex.quantizer.nearest import nearest, nearest_in_pieces
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,8 +8,8 @@ from conftest import clustered
 
 from dqindex import DQTransform, ProductCodebooks, build_index
 from dqindex.errors import DQWarning, SpecError
-from dqindex.polish import _Alternation, polish
-from dqindex.threads import thread_limit
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.polish import _Alternation, polish
 
 
 def distortion(transform: DQTransform, x: np.ndarray) -> float:

@@ -43,9 +43,13 @@ def folder(tmp_path_factory):
     description = Description(str(folder / "v.npy"), None, None, 100, 0)
     methods = ["dqindex:DQ4,IVF16,PQ4", "faiss:PQ4", "dqindex:DQ10,PQ10x4fs,RFlat"]
     outcome = run_bench(
-        description, methods, folder / "r.jsonl", threads=[1],
-        grid={"nprobe": [1, 4], "k_factor_rf": [1, 4]}, command="dqindex bench run </script>",
-    )  # fmt: skip
+        description,
+        methods,
+        folder / "r.jsonl",
+        threads=[1],
+        grid={"nprobe": [1, 4], "k_factor_rf": [1, 4]},
+        command="dqindex bench run </script>",
+    )
     assert not outcome.failed
     ids = [f"sku-{row}" for row in range(N)]
     semantic_ids(x, ids, n_subspaces=4, n_codewords=16).save(folder / "m.parquet")
@@ -57,14 +61,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page_path(folder):
-    from dqindex.sids.map import SemanticIds
+    from dqindex import SemanticIds
     from dqindex.vectors import open_vectors
 
     sids = SemanticIds.load(folder / "m.parquet")
     write_page(
-        read_results([folder / "r.jsonl"]), folder / "r.html", sids=sids,
-        titles=read_titles(folder / "t.parquet", sids), source=open_vectors(folder / "v.npy"),
-    )  # fmt: skip
+        read_results([folder / "r.jsonl"]),
+        folder / "r.html",
+        sids=sids,
+        titles=read_titles(folder / "t.parquet", sids),
+        source=open_vectors(folder / "v.npy"),
+    )
     return folder / "r.html"
 
 
@@ -312,9 +319,19 @@ def test_a_picture_without_a_browser_is_a_clear_error(folder, monkeypatch):
 
 
 def test_command_line(folder, run, tmp_path):
-    done = run("bench", "report", folder / "r.jsonl", "-o", "r.html", "--sids",
-               folder / "m.parquet", "--vectors", folder / "v.npy", "--titles",
-               folder / "t.parquet")  # fmt: skip
+    done = run(
+        "bench",
+        "report",
+        folder / "r.jsonl",
+        "-o",
+        "r.html",
+        "--sids",
+        folder / "m.parquet",
+        "--vectors",
+        folder / "v.npy",
+        "--titles",
+        folder / "t.parquet",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     made = (tmp_path / "r.html").read_text()

@@ -13,13 +13,10 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from dqindex import DQModel
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
-from dqindex.sids.append import append
-from dqindex.sids.extract import semantic_ids
-from dqindex.sids.formats import FORMATS, export, level_name, read_sids
-from dqindex.sids.map import SemanticIds
-from dqindex.sids.neighbors import linkage
-from dqindex.sids.quality import evaluate
-from dqindex.sids.refit import churn, matched_labels, refit
+from dqindex.sids.formats import FORMATS, level_name
+from dqindex.sids.linkage import linkage
+from dqindex.sids.refit import churn, matched_labels
+from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import TupleSet
 
 SIZE = {"n_subspaces": 4, "n_codewords": 16}
@@ -92,7 +89,7 @@ def test_append_moves_no_published_id(x, names, unique):
     old = semantic_ids(x[:2800], names[:2800], **settings)
     new_vectors = np.concatenate([x[2800:], x[100:120]])  # some of them twins of published items
     new_names = np.array([f"new-{row}" for row in range(220)])
-    whole, delta = append(old, new_vectors, new_names)
+    whole, delta = old.append(new_vectors, new_names)
     np.testing.assert_array_equal(whole.codes[:2800], old.codes)
     np.testing.assert_array_equal(whole.codes[2800:], delta.codes)
     assert whole.ids.to_pylist() == [*names[:2800], *new_names]
@@ -101,36 +98,36 @@ def test_append_moves_no_published_id(x, names, unique):
     assert counts.max() <= {"none": 3000, "reassign": 1, "suffix": 1, "cap": 3}[unique]
     assert (whole.codes.max(axis=0) < whole.sizes).all()
     # And once more, on top.
-    again, _ = append(whole, x[100:110], np.array([f"third-{row}" for row in range(10)]))
+    again, _ = whole.append(x[100:110], np.array([f"third-{row}" for row in range(10)]))
     np.testing.assert_array_equal(again.codes[: len(whole)], whole.codes)
 
 
 def test_append_without_ids(x):
     old = semantic_ids(x[:2000], **SIZE)
-    whole, delta = append(old, x[2000:2100])
+    whole, delta = old.append(x[2000:2100])
     assert whole.ids is None
     assert delta.item_ids.to_pylist() == list(range(2000, 2100))
 
 
 def test_append_refuses(x, names, sids):
     with pytest.raises(InputError, match="3 ids are in the map already, for example 'sku-5'"):
-        append(sids, x[:3], names[5:8])
+        sids.append(x[:3], names[5:8])
     with pytest.raises(InputError, match="need ids"):
-        append(sids, x[:3])
+        sids.append(x[:3])
     with pytest.raises(InputError, match="map's are row numbers"):
-        append(semantic_ids(x[:500], **SIZE), x[:3], names[:3])
+        semantic_ids(x[:500], **SIZE).append(x[:3], names[:3])
     with pytest.raises(InputError, match="has no model at hand"):
-        append(SemanticIds(**{**vars(sids), "model": None}), x[:3], ["a", "b", "c"])
+        SemanticIds(**{**vars(sids), "model": None}).append(x[:3], ["a", "b", "c"])
     numbers = semantic_ids(x[:500], np.arange(500), **SIZE)
     with pytest.raises(InputError, match="ids of type string, those of the map are int64"):
-        append(numbers, x[:2], ["a", "b"])
+        numbers.append(x[:2], ["a", "b"])
 
 
 # New vectors.
 
 
 def test_refit_on_the_same_vectors_changes_little(x, names, sids):
-    result = refit(sids, x, names)
+    result = sids.refit(x, names)
     assert result.churn.tokens < 0.2
     assert result.fresh.tokens > 0.8  # 15 of 16 by chance
     assert result.churn.common == 3000
@@ -144,7 +141,7 @@ def test_refit_with_a_tenth_replaced(x, names, rotation, coarse):
     old = semantic_ids(x, names, coarse=coarse, **SIZE)
     now = np.concatenate([x[300:], clustered(300, 12, seed=4)])
     now_names = np.concatenate([names[300:], [f"new-{row}" for row in range(300)]])
-    result = refit(old, now, now_names, rotation=rotation)
+    result = old.refit(now, now_names, rotation=rotation)
     assert result.churn.common == 2700
     assert result.churn.tokens < result.fresh.tokens
     if rotation == "keep":
@@ -163,13 +160,13 @@ def test_labels_are_matched_at_the_least_distance():
 
 def test_refit_refuses(x, names, sids):
     with pytest.raises(InputError, match="no item of the map is among"):
-        refit(sids, x[:500], [f"other-{row}" for row in range(500)])
+        sids.refit(x[:500], [f"other-{row}" for row in range(500)])
     with pytest.raises(InputError, match="width 3, but the model was fitted on 12"):
-        refit(sids, x[:, :3], names)
+        sids.refit(x[:, :3], names)
     with pytest.raises(InputError, match="rotation is 'both'"):
-        refit(sids, x, names, rotation="both")
+        sids.refit(x, names, rotation="both")
     with pytest.raises(InputError, match="one of the map and the vectors has ids"):
-        refit(sids, x)
+        sids.refit(x)
 
 
 def test_churn_counts(sids):
@@ -189,7 +186,7 @@ def hand_made(codes, sizes) -> SemanticIds:
 
 
 def test_figures_of_a_small_map():
-    figures = evaluate(hand_made([[0, 1], [0, 1], [0, 0], [2, 1]], [4, 2]))["after"]
+    figures = hand_made([[0, 1], [0, 1], [0, 0], [2, 1]], [4, 2]).evaluate()["after"]
     assert figures["unique_share"] == 0.75
     assert figures["collision_rate"] == 0.25
     assert figures["singleton_share"] == 0.5
@@ -205,13 +202,13 @@ def test_figures_of_a_small_map():
 def test_mutual_information_is_adjusted_for_chance():
     rng = np.random.default_rng(0)
     a, b = rng.integers(200, size=(2, 3000))  # sparse: 40,000 cells for 3,000 items
-    figures = evaluate(hand_made(np.stack([a, b, a], axis=1), [200] * 3))["after"]
+    figures = hand_made(np.stack([a, b, a], axis=1), [200] * 3).evaluate()["after"]
     information = figures["mutual_information"]
     assert information["between"] == [0, 2]
     assert information["largest"] == pytest.approx(1, abs=1e-6)
     assert information["mean"] == pytest.approx(1 / 3, abs=0.02)
     half = np.where(rng.random(3000) < 0.5, a, b)
-    found = evaluate(hand_made(np.stack([a, half], axis=1), [200] * 2))["after"]
+    found = hand_made(np.stack([a, half], axis=1), [200] * 2).evaluate()["after"]
     expected = adjusted_mutual_info_score(a, half, average_method="geometric")
     assert found["mutual_information"]["mean"] == pytest.approx(expected, abs=0.02)
 
@@ -219,7 +216,7 @@ def test_mutual_information_is_adjusted_for_chance():
 def test_neighbourhoods(x):
     fine = semantic_ids(x, n_subspaces=6, n_codewords=256)
     coarse = semantic_ids(x, n_subspaces=4, n_codewords=8)
-    found = [evaluate(one, x) for one in (fine, coarse)]
+    found = [one.evaluate(x) for one in (fine, coarse)]
     good, poor = (one["after"] for one in found)
     assert 1 >= good["neighbors_decoded"] > poor["neighbors_decoded"] > 0
     assert good["neighbors_tokens"] > 0.02  # at random: 10 of 3,000
@@ -232,7 +229,7 @@ def test_neighbourhoods(x):
 
 def test_ties_of_shared_tokens_are_shared_out():
     # All items have one token in common with all others: any ten of them are as good.
-    figures = evaluate(hand_made(np.zeros((101, 3), dtype=int), [1] * 3), clustered(101, 5))
+    figures = hand_made(np.zeros((101, 3), dtype=int), [1] * 3).evaluate(clustered(101, 5))
     assert figures["after"]["neighbors_tokens"] == pytest.approx(10 / 100)
 
 
@@ -241,14 +238,14 @@ def test_sixty_four_levels():
     codes = rng.integers(256, size=(500, 64)).astype(np.int32)
     codes[7] = codes[3]
     codes[8, :63] = codes[9, :63]
-    figures = evaluate(hand_made(codes, [256] * 64))["after"]
+    figures = hand_made(codes, [256] * 64).evaluate()["after"]
     assert figures["unique_share"] == 499 / 500
     assert len(figures["levels"]) == 64
 
 
 def test_evaluate_refuses(sids, x):
     with pytest.raises(InputError, match="10 vectors for a map of 3,000 items"):
-        evaluate(sids, x[:10])
+        sids.evaluate(x[:10])
 
 
 # Formats.
@@ -266,7 +263,7 @@ def test_every_format_reads_back(tmp_path, form, ids, levels):
     expected_ids = given.get(ids, list(range(40)))
     sids.ids = None if ids is None else pa.array(expected_ids)
     suffix = {"lc-rec": "json", "offset": "json", "reverse": "jsonl"}.get(form, form)
-    export(sids, tmp_path / f"s.{suffix}", form)
+    sids.export(tmp_path / f"s.{suffix}", form)
     for found in (
         read_sids(tmp_path / f"s.{suffix}"),
         read_sids(tmp_path / f"s.{suffix}", form),
@@ -278,22 +275,27 @@ def test_every_format_reads_back(tmp_path, form, ids, levels):
 
 
 def test_formats_are_what_recommenders_read(tmp_path, sids):
-    export(sids, tmp_path / "lc.json", "lc-rec")
+    sids.export(tmp_path / "lc.json", "lc-rec")
     index = json.loads((tmp_path / "lc.json").read_text())
     codes = sids.codes[0].tolist()
     assert index["sku-0"] == [
         f"<{letter}_{code}>" for letter, code in zip("abcd", codes, strict=True)
     ]
-    export(sids, tmp_path / "offset.json", "offset")
+    sids.export(tmp_path / "offset.json", "offset")
     record = json.loads((tmp_path / "offset.json").read_text())
     assert record["vocabulary_size"] == 64
     assert record["items"]["sku-0"] == [code + 16 * level for level, code in enumerate(codes)]
-    export(sids, tmp_path / "r.jsonl", "reverse")
+    sids.export(tmp_path / "r.jsonl", "reverse")
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert {"codes": codes, "items": ["sku-0"]} in lines
     assert [level_name(level) for level in (0, 25, 26, 27, 51, 52)] == [
-        "a", "z", "aa", "ab", "az", "ba",
-    ]  # fmt: skip
+        "a",
+        "z",
+        "aa",
+        "ab",
+        "az",
+        "ba",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_linkage_against_all_pairs():
 
 def test_linkage_in_blocks_is_the_same(sids, monkeypatch):
     whole = [np.concatenate(part) for part in zip(*linkage(sids, 3), strict=True)]
-    monkeypatch.setattr("dqindex.sids.neighbors.BLOCK_ENTRIES", 20_000)
+    monkeypatch.setattr("dqindex.sids.linkage.BLOCK_ENTRIES", 20_000)
     blocks = list(linkage(sids, 3))
     assert len(blocks) > 10
     for part, one in zip(zip(*blocks, strict=True), whole, strict=True):
@@ -355,8 +357,20 @@ def test_command_line(run, tmp_path, x, names):
     np.save(tmp_path / "all.npy", x)
     for name, part in (("a", names[:2800]), ("b", names[2800:]), ("c", names)):
         pq.write_table(pa.table({"id": part}), tmp_path / f"{name}.parquet")
-    made = run("sids", "extract", "v.npy", "-o", "s.parquet", "-L", "4", "-K", "16", "--ids",
-               "a.parquet", "--json")  # fmt: skip
+    made = run(
+        "sids",
+        "extract",
+        "v.npy",
+        "-o",
+        "s.parquet",
+        "-L",
+        "4",
+        "-K",
+        "16",
+        "--ids",
+        "a.parquet",
+        "--json",
+    )
     assert made.returncode == 0, made.stderr
     told = json.loads(made.stdout)
     assert told["unique_share"] == 1.0
@@ -365,8 +379,18 @@ def test_command_line(run, tmp_path, x, names):
     expected = semantic_ids(x[:2800], names[:2800], **SIZE)
     np.testing.assert_array_equal(SemanticIds.load(tmp_path / "s.parquet").codes, expected.codes)
 
-    done = run("sids", "append", "s.parquet", "new.npy", "-o", "t.parquet", "--ids", "b.parquet",
-               "--delta", "d.parquet")  # fmt: skip
+    done = run(
+        "sids",
+        "append",
+        "s.parquet",
+        "new.npy",
+        "-o",
+        "t.parquet",
+        "--ids",
+        "b.parquet",
+        "--delta",
+        "d.parquet",
+    )
     assert done.returncode == 0, done.stderr
     assert len(SemanticIds.load(tmp_path / "t.parquet")) == 3000
     assert len(SemanticIds.load(tmp_path / "d.parquet")) == 200

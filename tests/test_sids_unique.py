@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from dqindex import DQModel
 from dqindex.errors import InputError, NonFiniteError
-from dqindex.sids.candidates import CandidateSearch
-from dqindex.sids.extract import semantic_ids
+from dqindex.sids.nearest_tuples import CandidateSearch
+from dqindex.sids.semantic_ids import semantic_ids
 from dqindex.sids.tuples import TupleSet
 
 

@@ -6,7 +6,8 @@ import faiss
 import pytest
 
 from dqindex.errors import SpecError
-from dqindex.spec import dissect, make_index, parse_spec
+from dqindex.index.anatomy import dissect
+from dqindex.index.spec import make_index, parse_spec
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 from conftest import clustered
 
 from dqindex import build_index, exact_neighbors, open_index
-from dqindex.candidates import candidates, fill, lists_for, weight
 from dqindex.errors import InputError, TargetError
-from dqindex.target import build_to_target
+from dqindex.index.candidates import candidates, fill, lists_for
+from dqindex.index.target import build_to_target
+from dqindex.index.weight import weight
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,17 @@ def base():
 
 @pytest.mark.parametrize(
     "spec",
-    ["DQ6,PQ6", "DQ6,IVF64,PQ6", "DQ6,IVF64,PQ6x4fs,Refine(SQ8)", "IVF64,Flat", "DQ12,PQ12x4fs",
-     "DQ6,IVF64,PQ6x4fs,Refine(SQ4)", "DQ5,IVF16,PQ5x4fs,RFlat", "SQ8"],
-)  # fmt: skip
+    [
+        "DQ6,PQ6",
+        "DQ6,IVF64,PQ6",
+        "DQ6,IVF64,PQ6x4fs,Refine(SQ8)",
+        "IVF64,Flat",
+        "DQ12,PQ12x4fs",
+        "DQ6,IVF64,PQ6x4fs,Refine(SQ4)",
+        "DQ5,IVF16,PQ5x4fs,RFlat",
+        "SQ8",
+    ],
+)
 def test_weight_is_that_of_the_file(base, spec, tmp_path):
     build_index(base, spec).save(tmp_path / "i")
     size = next((tmp_path / "i").glob("index-*.faiss")).stat().st_size
@@ -30,9 +39,16 @@ def test_weight_is_that_of_the_file(base, spec, tmp_path):
     assert weight(spec, len(base), 24) == pytest.approx(size / len(base), rel=slack)
 
 
-@pytest.mark.parametrize(("n", "d", "limit"), [
-    (1000, 8, 6), (100_000, 50, 16), (1_000_000, 384, 64), (1_000_000, 384, None), (300, 3, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "d", "limit"),
+    [
+        (1000, 8, 6),
+        (100_000, 50, 16),
+        (1_000_000, 384, 64),
+        (1_000_000, 384, None),
+        (300, 3, None),
+    ],
+)
 def test_candidates_keep_within_the_limit(n, d, limit):
     templates = candidates(n, d, limit)
     assert templates

@@ -13,26 +13,21 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from dqindex.errors import InputError
-from dqindex.threads import (
-    current_threads,
-    map_single_threaded,
-    single_blas_thread,
-    thread_limit,
-)
+from dqindex.parallel.threads import current_threads, parallel_map, single_blas_thread, thread_limit
 
 
 def test_results_come_in_order():
     with thread_limit(2):
-        found = map_single_threaded(lambda i: (time.sleep(0.01 * (i % 3)), i)[1], range(10))
+        found = parallel_map(lambda i: (time.sleep(0.01 * (i % 3)), i)[1], range(10))
         assert list(found) == list(range(10))
 
 
 def test_a_call_within_a_call_stays_on_its_thread():
     def inner(_: int) -> set[int]:
-        return set(map_single_threaded(lambda _: threading.get_ident(), range(5)))
+        return set(parallel_map(lambda _: threading.get_ident(), range(5)))
 
     with thread_limit(2):
-        for threads in map_single_threaded(inner, range(8)):
+        for threads in parallel_map(inner, range(8)):
             assert len(threads) == 1
             assert threading.get_ident() not in threads
 
@@ -45,7 +40,7 @@ def test_an_error_ends_the_rest():
         raise ValueError(i)
 
     with thread_limit(2), pytest.raises(ValueError, match="0"):
-        list(map_single_threaded(fails, range(1000)))
+        list(parallel_map(fails, range(1000)))
     seen = len(begun)
     assert seen < 10
     time.sleep(0.02)
@@ -61,7 +56,7 @@ def test_items_are_drawn_as_they_are_needed():
             yield i
 
     with thread_limit(2):
-        found = map_single_threaded(lambda i: i, items())
+        found = parallel_map(lambda i: i, items())
         assert next(found) == 0
         found.close()
     assert len(drawn) == 4
@@ -71,12 +66,12 @@ def test_items_are_drawn_as_they_are_needed():
 def test_it_works_in_a_forked_child():
     code = """
 import os, warnings
-from dqindex.threads import map_single_threaded
+from dqindex.parallel.threads import parallel_map
 warnings.simplefilter("ignore")  # newer Pythons warn of forking with threads
-assert list(map_single_threaded(abs, [-1, -2])) == [1, 2]
+assert list(parallel_map(abs, [-1, -2])) == [1, 2]
 child = os.fork()
 if not child:
-    os._exit(0 if list(map_single_threaded(abs, [-3])) == [3] else 1)
+    os._exit(0 if list(parallel_map(abs, [-3])) == [3] else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

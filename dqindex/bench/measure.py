@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqindex.bench.truth import Int64, Truth, pair_distances
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.truth import Truth, pair_distances
 
 Search = Callable[[Float32, int], Int64]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dqindex.errors import BusyError, FileFormatError, StorageError
-from dqindex.store import storage_error
+from dqindex.storage.files import storage_error
 
 FORMAT = "dqindex-bench"
 FORMAT_VERSION = 1

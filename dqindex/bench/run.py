@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from dqindex._types import Progress, no_progress
 from dqindex.bench.dataset import Dataset, Description
 from dqindex.bench.machine import machine
 from dqindex.bench.peers import peer_class, split
 from dqindex.bench.results import ResultsFile, open_results
 from dqindex.bench.truth import content_key
 from dqindex.errors import InputError, MissingDependencyError
-from dqindex.store import versions
-from dqindex.threads import available_threads
+from dqindex.parallel.threads import available_threads
+from dqindex.storage.files import versions
 
 DEFAULT_THREADS = (1, available_threads())
 
@@ -53,7 +54,7 @@ def run(
     auto: bool = False,
     seed: int = 0,
     command: str = "",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Measure `methods`; points that `output` holds are not measured again.
@@ -95,7 +96,7 @@ def run(
     for method in methods:
         split(method)
     tell = say or (lambda line: None)
-    report = progress or (lambda what, done, total: None)
+    report = progress or no_progress
     with open_results(output) as results:
         report("exact neighbours", 0, 0)
         dataset = Dataset(description)

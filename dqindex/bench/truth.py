@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from dqindex._types import Float32, Float64, Int64
 from dqindex.errors import DQIndexError
 from dqindex.evaluation import exact_neighbors
-from dqindex.store import load_tensors, save_tensors, storage_error
+from dqindex.storage.files import storage_error
+from dqindex.storage.tensors import load_tensors, save_tensors
 from dqindex.vectors import ArrayVectors
-from dqindex.vectors.convert import Float32
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 FORMAT = "dqindex-truth"
 # Candidates that float32 finds beyond the neighbours wanted.
 MARGIN = 2

@@ -26,7 +26,7 @@ from dqindex.bench.peers.base import Peer, Unsupported
 from dqindex.bench.truth import content_key
 from dqindex.errors import DQIndexError, MissingDependencyError
 from dqindex.evaluation import recall_at
-from dqindex.threads import available_threads, thread_limit
+from dqindex.parallel.threads import available_threads, thread_limit
 
 Emit = Callable[[dict[str, Any]], None]
 Point = dict[str, float]
@@ -91,10 +91,19 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
                     for kind, values in by.items():
                         # 1@1 is of the search that was timed.
                         recall[kind] = {**values, **recall[kind]}
-                emit({"point": {
-                    "key": key, "parameters": parameters, "threads": threads, "k": k,
-                    "recall": recall, **figures, "search_peak": resident().get("peak"),
-                }})  # fmt: skip
+                emit(
+                    {
+                        "point": {
+                            "key": key,
+                            "parameters": parameters,
+                            "threads": threads,
+                            "k": k,
+                            "recall": recall,
+                            **figures,
+                            "search_peak": resident().get("peak"),
+                        }
+                    }
+                )
         pin(cpus)
 
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from dqindex._types import Progress, no_progress
+from dqindex.claim.dqvae import DQVAE, Frame
 from dqindex.claim.identity import controls, gradients, identity
+from dqindex.claim.outcome import EPOCHS, beta, training
 from dqindex.claim.pq import pq_codewords
-from dqindex.claim.training import EPOCHS, beta, training
-from dqindex.claim.verdict import Check, Progress, Report, Section
-from dqindex.dqvae import DQVAE, Frame
+from dqindex.claim.verdict import Check, Report, Section
 from dqindex.errors import InputError
-from dqindex.estimator import check_matrix
-from dqindex.transform import DQTransform
+from dqindex.quantizer.transform import DQTransform
+from dqindex.vectors.matrix import check_matrix
 
 __all__ = ["Check", "Report", "Section", "validate"]
 
@@ -59,7 +60,7 @@ def validate(
     InputError, NonFiniteError
         If `X` is not a finite matrix, or has too few rows.
     """
-    report = progress or (lambda what, done, total: None)
+    report = progress or no_progress
     z = check_matrix(X, "validate").astype(np.float64)
     need = int(np.ceil(n_codewords / (1 - HELD_OUT))) + 1
     if min(len(z), train_rows) < need:

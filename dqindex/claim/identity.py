@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqindex.claim.pq import pq_codewords
-from dqindex.claim.verdict import Progress, Section
-from dqindex.dqvae import (
+from dqindex._types import Float64, Progress
+from dqindex.claim.dqvae import (
     Codewords,
     Float,
-    Float64,
     Frame,
     assign,
     codebook_gradient,
@@ -17,7 +15,9 @@ from dqindex.dqvae import (
     reconstruction_gradient,
     reconstruction_loss,
 )
-from dqindex.transform import DQTransform
+from dqindex.claim.pq import pq_codewords
+from dqindex.claim.verdict import Section
+from dqindex.quantizer.transform import DQTransform
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 # A control has failed as it must when it is off by orders of magnitude more than any tolerance.
@@ -122,9 +122,11 @@ def gradients(z: Float64, frame: Frame, codewords: Codewords, rng: np.random.Gen
             slope = (values[0] - values[1]) / (2 * step)
             worst = max(worst, abs(slope - float(gradient[place])))
         section.below(
-            f"{name} against central differences, the codes held", worst / scale, 1e-6,
+            f"{name} against central differences, the codes held",
+            worst / scale,
+            1e-6,
             f"{len(probes)} entries",
-        )  # fmt: skip
+        )
     return section
 
 

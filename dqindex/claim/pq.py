@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqindex.codebooks import ProductCodebooks
-from dqindex.dqvae import Codewords, Float64, Frame
+from dqindex._types import Float64
+from dqindex.claim.dqvae import Codewords, Frame
+from dqindex.quantizer.codebooks import ProductCodebooks
 
 
 def pq_codewords(
@@ -13,7 +14,11 @@ def pq_codewords(
 ) -> Codewords:
     """Codebooks by k-means in every subspace, run to its end: (L, K, dsub)."""
     pq = ProductCodebooks(
-        frame.n_subspaces, n_codewords, seed=seed, n_iter=100, n_redo=n_redo,
+        frame.n_subspaces,
+        n_codewords,
+        seed=seed,
+        n_iter=100,
+        n_redo=n_redo,
         max_points_per_codeword=len(z),
-    )  # fmt: skip
+    )
     return np.stack(pq.fit(frame.project(z).reshape(len(z), -1)).codebooks_).astype(np.float64)

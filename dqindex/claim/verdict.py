@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

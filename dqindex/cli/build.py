@@ -15,37 +15,50 @@ from dqindex.cli.terminal import progress, say, table
 @click.argument("vectors")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Folder to write the index to.")
 @click.option(
-    "--spec", metavar="SPEC",
+    "--spec",
+    metavar="SPEC",
     help="FAISS index_factory grammar, with DQ{L} or DQ{L}_{d_out} wherever OPQ could stand: "
     "DQ16,IVF1024,PQ16.",
-)  # fmt: skip
+)
 @click.option(
-    "--target-recall", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="R",
+    "--target-recall",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="R",
     help="Choose the spec and the search parameters by measuring: the fastest that finds this "
     "share of the 10 nearest neighbours.  With --spec, only the parameters.",
-)  # fmt: skip
+)
 @click.option(
-    "--max-bytes", type=click.FloatRange(min=0, min_open=True), metavar="B",
+    "--max-bytes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="B",
     help="With --target-recall: most bytes a vector, all counted.",
-)  # fmt: skip
+)
 @click.option(
-    "--metric", type=click.Choice(["l2", "ip", "cosine"]), default="l2", show_default=True,
+    "--metric",
+    type=click.Choice(["l2", "ip", "cosine"]),
+    default="l2",
+    show_default=True,
     help="What near means.",
-)  # fmt: skip
+)
 @options.balance("log-variance")
 @click.option(
-    "--covariance", type=click.Choice(["raw", "residual"]),
+    "--covariance",
+    type=click.Choice(["raw", "residual"]),
     help="What DQ learns its axes from.  [default: residual where the index encodes residuals]",
-)  # fmt: skip
+)
 @click.option(
-    "--polish", type=click.IntRange(min=0), default=0, show_default=True,
+    "--polish",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
     help="Rounds of OPQ from the DQ start, at most: more recall where a code has few bits for many "
     "dimensions.",
-)  # fmt: skip
+)
 @click.option(
-    "--train-rows", type=click.IntRange(min=1),
+    "--train-rows",
+    type=click.IntRange(min=1),
     help="Vectors to train on.  [default: by the spec]",
-)  # fmt: skip
+)
 @options.source
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
 def command(
@@ -66,9 +79,9 @@ def command(
     DIR holds manifest.json, which names the FAISS index, the ids and the model. It is replaced in
     one step: a build that fails or is interrupted leaves what stood there.
     """
-    from dqindex.build import build_index
-    from dqindex.folder import write_folder
-    from dqindex.target import build_to_target
+    from dqindex.index.build import build_index
+    from dqindex.index.folder import write_folder
+    from dqindex.index.target import build_to_target
 
     if spec is None and target_recall is None:
         raise click.UsageError("give --spec, or --target-recall to have one chosen")
@@ -104,13 +117,16 @@ def _show_target(manifest: dict[str, Any]) -> None:
         ["spec", "bytes a vector", "parameters", "recall", "queries/s", "chosen"],
         [
             [
-                one["spec"], f"{one['bytes_per_vector']:.1f}", _parameters(one["parameters"]),
-                f"{one['recall']:.3f}", f"{one['qps']:,.0f}",
+                one["spec"],
+                f"{one['bytes_per_vector']:.1f}",
+                _parameters(one["parameters"]),
+                f"{one['recall']:.3f}",
+                f"{one['qps']:,.0f}",
                 "yes" if one["spec"] == manifest["spec"] else "",
             ]
             for one in target["candidates"]
         ],
-    )  # fmt: skip
+    )
     say(
         f"confirmed on all vectors: recall {target['confirmed_recall']:.3f} of "
         f"{target['confirmed_queries']} held-out queries, {target['qps_one_thread']:,.0f} a "

@@ -12,9 +12,12 @@ from dqindex.cli.terminal import progress, say
 @click.argument("model")
 @click.argument("codes")
 @click.option(
-    "-o", "--output", required=True, metavar="VECTORS",
+    "-o",
+    "--output",
+    required=True,
+    metavar="VECTORS",
     help=".npy, or .parquet with the ids and a list column 'vector'.",
-)  # fmt: skip
+)
 @options.compose(options.id_column, options.block_rows, options.quiet)
 def command(
     model: str,
@@ -28,8 +31,8 @@ def command(
     import numpy as np
 
     from dqindex.errors import InputError
-    from dqindex.model import DQModel
-    from dqindex.writers import matrix_writer
+    from dqindex.quantizer.model import DQModel
+    from dqindex.storage.matrix import matrix_writer
 
     source = options.open_source(codes, None, id_column)
     if source.dtype.kind not in "iu":

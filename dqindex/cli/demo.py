@@ -27,7 +27,7 @@ def command(threads: int | None, seed: int, quiet: bool) -> None:
 
     import dqindex
     import dqindex.errors
-    from dqindex.threads import thread_limit
+    from dqindex.parallel.threads import thread_limit
     from dqindex.vectors.packaged import open_packaged
 
     began = time.perf_counter()
@@ -53,8 +53,16 @@ def command(threads: int | None, seed: int, quiet: bool) -> None:
                 _without(found.positions, held), _without(exact[:N_QUERIES], held)
             )
             spent = index.training_seconds
-            rows.append([name, spec, index.manifest["bytes_per_vector"], f"{recall:.3f}",
-                         f"{spent['rotation']:.2f}", f"{sum(spent.values()):.2f}"])  # fmt: skip
+            rows.append(
+                [
+                    name,
+                    spec,
+                    index.manifest["bytes_per_vector"],
+                    f"{recall:.3f}",
+                    f"{spent['rotation']:.2f}",
+                    f"{sum(spent.values()):.2f}",
+                ]
+            )
             if spec == SPEC:
                 shown = index
         report("semantic IDs", 0, 0)
@@ -70,9 +78,14 @@ def command(threads: int | None, seed: int, quiet: bool) -> None:
     table(
         "Losses of every tenth word (mean): the note's claim L_R = L_C",
         ["L_R, original space", "L_C, subspaces", "largest relative difference"],
-        [[f"{losses.reconstruction.mean():.9f}", f"{losses.codebook.mean():.9f}",
-          f"{_relative(losses):.1e}"]],
-    )  # fmt: skip
+        [
+            [
+                f"{losses.reconstruction.mean():.9f}",
+                f"{losses.codebook.mean():.9f}",
+                f"{_relative(losses):.1e}",
+            ]
+        ],
+    )
     say(f"done in {time.perf_counter() - began:.0f} s", quiet)
 
 

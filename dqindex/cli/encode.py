@@ -12,9 +12,12 @@ from dqindex.cli.terminal import progress, say
 @click.argument("model")
 @click.argument("vectors")
 @click.option(
-    "-o", "--output", required=True, metavar="CODES",
+    "-o",
+    "--output",
+    required=True,
+    metavar="CODES",
     help=".npy, or .parquet with the ids and a list column 'codes'.",
-)  # fmt: skip
+)
 @options.source
 @options.compose(options.block_rows, options.threads, options.quiet)
 def command(
@@ -29,10 +32,10 @@ def command(
     quiet: bool,
 ) -> None:
     """Turn VECTORS into codes by MODEL, one code a subspace, a block at a time."""
-    from dqindex.codebooks import code_dtype
-    from dqindex.model import DQModel
-    from dqindex.threads import thread_limit
-    from dqindex.writers import matrix_writer
+    from dqindex.parallel.threads import thread_limit
+    from dqindex.quantizer.encoding import code_dtype
+    from dqindex.quantizer.model import DQModel
+    from dqindex.storage.matrix import matrix_writer
 
     source = options.open_source(vectors, vector_column, id_column, ids_path)
     loaded = DQModel.load(model)

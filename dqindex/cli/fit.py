@@ -26,17 +26,29 @@ def sizes(ctx: click.Context, param: click.Parameter, value: str) -> int | list[
     "-o", "--output", required=True, metavar="MODEL", help="Model file to write (.safetensors)."
 )
 @click.option(
-    "-L", "--subspaces", "n_subspaces", type=click.IntRange(min=1), default=8, show_default=True,
+    "-L",
+    "--subspaces",
+    "n_subspaces",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
     help="Number of subspaces: codes a vector.",
-)  # fmt: skip
+)
 @click.option(
-    "-K", "--codewords", "n_codewords", default="256", show_default=True, callback=sizes,
+    "-K",
+    "--codewords",
+    "n_codewords",
+    default="256",
+    show_default=True,
+    callback=sizes,
     help="Codewords a subspace: one number, or one a subspace (512,256,128).",
-)  # fmt: skip
+)
 @click.option(
-    "--components", "n_components", type=click.IntRange(min=1),
+    "--components",
+    "n_components",
+    type=click.IntRange(min=1),
     help="Axes to keep, the largest first.  [default: all]",
-)  # fmt: skip
+)
 @options.balance("variance")
 @options.compose(
     options.vector_column, options.threads, options.seed, options.quiet, options.as_json
@@ -51,26 +63,16 @@ def command(
     **settings: Any,
 ) -> None:
     """Learn a DQ model of VECTORS: mean, rotation, and one codebook a subspace."""
-    from dqindex.model import DQModel
-    from dqindex.store import check_writable
-    from dqindex.threads import thread_limit
+    from dqindex.parallel.threads import thread_limit
+    from dqindex.quantizer.model import DQModel
+    from dqindex.storage.files import check_writable
 
     check_writable(output)
     source = options.open_source(vectors, vector_column, None)
     model = DQModel(**settings)
-    done = 0
     with progress(quiet) as report, thread_limit(threads):
-        checked = 0
-        for block in source.blocks():
-            checked += len(block)
-            report("check", checked, source.n)
-
-        def step(levels: int) -> None:
-            nonlocal done
-            done += levels
-            report("train codebooks", done, model.n_subspaces)
-
-        model.fit(source, progress=step)
+        source.check_finite(progress=report)
+        model.fit(source, progress=report)
     model.save(output)
     found = {
         "model": output,

@@ -33,7 +33,7 @@ def command(path: str, as_json: bool) -> None:
 
 def _index(path: str) -> dict[str, Any]:
     """Everything in the manifest, after the files it names were verified."""
-    from dqindex.folder import checked, read_version
+    from dqindex.index.folder import checked, read_version
 
     def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         for role in manifest["files"]:
@@ -45,8 +45,8 @@ def _index(path: str) -> dict[str, Any]:
 
 
 def _model(path: str) -> dict[str, Any]:
-    from dqindex.model import DQModel
-    from dqindex.store import load_tensors
+    from dqindex.quantizer.model import DQModel
+    from dqindex.storage.tensors import load_tensors
 
     model = DQModel.load(path)
     metadata = load_tensors(path)[1]
@@ -61,11 +61,12 @@ def _model(path: str) -> dict[str, Any]:
 
 
 def _map(path: str) -> dict[str, Any]:
-    from dqindex.sids.map import SemanticIds
+    from dqindex.sids.map_file import metadata_of
+    from dqindex.sids.semantic_ids import SemanticIds
 
     sids = SemanticIds.load(path)
     return {
-        **sids.metadata(),
+        **metadata_of(sids),
         "n": len(sids),
         "unique_share": sids.unique_share(),
         "distortion": float(sids.distortion.mean()),
@@ -74,9 +75,21 @@ def _map(path: str) -> dict[str, Any]:
 
 
 def _print(path: str, found: dict[str, Any]) -> None:
-    names = ("spec", "metric", "n", "d", "bytes_per_vector", "search_parameters", "code_sizes",
-             "unused_codewords", "unique_share", "distortion", "fingerprint", "format",
-             "format_version")  # fmt: skip
+    names = (
+        "spec",
+        "metric",
+        "n",
+        "d",
+        "bytes_per_vector",
+        "search_parameters",
+        "code_sizes",
+        "unused_codewords",
+        "unique_share",
+        "distortion",
+        "fingerprint",
+        "format",
+        "format_version",
+    )
     rows = [[name, found[name]] for name in names if name in found]
     rows += [[name, value] for name, value in found["settings"].items()]
     rows += [[f"version of {name}", value] for name, value in found["versions"].items()]

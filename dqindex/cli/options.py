@@ -14,25 +14,33 @@ threads = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all CPUs]"
 )
 seed = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
     help="Seed of every random choice.",
-)  # fmt: skip
+)
 block_rows = click.option(
-    "--block-rows", type=click.IntRange(min=1),
+    "--block-rows",
+    type=click.IntRange(min=1),
     help="Vectors read at a time.  [default: 64 MiB of them]",
-)  # fmt: skip
+)
 vector_column = click.option(
-    "--vector-column", metavar="NAME",
+    "--vector-column",
+    metavar="NAME",
     help="Parquet: column of the vectors.  [default: the only list column]",
-)  # fmt: skip
+)
 id_column = click.option(
-    "--id-column", metavar="NAME",
+    "--id-column",
+    metavar="NAME",
     help="Parquet: column of the ids.  [default: item_id or id, if there is one]",
-)  # fmt: skip
+)
 ids = click.option(
-    "--ids", "ids_path", metavar="FILE",
+    "--ids",
+    "ids_path",
+    metavar="FILE",
     help="Ids for a format that has none: a one-column Parquet file, or a 1-d .npy of integers.",
-)  # fmt: skip
+)
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -40,11 +48,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for p
 def balance(default: str) -> Callable[[Command], Command]:
     """``--balance`` with the default of the library call behind the command."""
     return click.option(
-        "--balance", type=click.Choice(["variance", "log-variance"]), default=default,
+        "--balance",
+        type=click.Choice(["variance", "log-variance"]),
+        default=default,
         show_default=True,
         help="What subspaces have equal: sums of variances (arXiv 2508.11194) or of their "
         "logarithms (Ge et al., OPQ).",
-    )  # fmt: skip
+    )
 
 
 def compose(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:

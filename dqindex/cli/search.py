@@ -30,13 +30,19 @@ def _parameters(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 @click.argument("queries")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
 @click.option(
-    "-o", "--output", metavar="OUT",
+    "-o",
+    "--output",
+    metavar="OUT",
     help="Write to OUT.parquet or OUT.jsonl instead of a table on stdout.",
-)  # fmt: skip
+)
 @click.option(
-    "--param", "parameters", multiple=True, callback=_parameters, metavar="NAME=VALUE",
+    "--param",
+    "parameters",
+    multiple=True,
+    callback=_parameters,
+    metavar="NAME=VALUE",
     help="FAISS search parameter, such as nprobe=32; may be repeated.",
-)  # fmt: skip
+)
 @options.compose(
     options.vector_column, options.id_column, options.threads, options.quiet, options.as_json
 )
@@ -57,8 +63,8 @@ def command(
     Each result line has the query (its id, or its row), and the ids and distances of its
     neighbours, the nearest first. --json prints JSON lines on stdout.
     """
-    from dqindex.index import open_index
-    from dqindex.store import check_writable
+    from dqindex.index.index import open_index
+    from dqindex.storage.files import check_writable
 
     if output is not None:
         if Path(output).suffix not in (".parquet", ".jsonl"):
@@ -90,7 +96,7 @@ def _lines(names: list[Any], result: Any) -> Any:
 
 
 def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
-    from dqindex.store import atomic_file
+    from dqindex.storage.files import atomic_file
 
     if output is None:
         for line in _lines(names, result):
@@ -105,7 +111,7 @@ def _write_parquet(output: str, names: list[Any], result: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dqindex.store import atomic_file
+    from dqindex.storage.files import atomic_file
 
     k = result.ids.shape[1]
 

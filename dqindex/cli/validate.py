@@ -15,21 +15,37 @@ from dqindex.cli.terminal import progress, say, table
 @click.command("validate")
 @click.argument("vectors")
 @click.option(
-    "-L", "--subspaces", "n_subspaces", type=click.IntRange(min=1), default=8, show_default=True,
+    "-L",
+    "--subspaces",
+    "n_subspaces",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
     help="Number of subspaces.",
-)  # fmt: skip
+)
 @click.option(
-    "-K", "--codewords", "n_codewords", type=click.IntRange(min=2), default=256,
-    show_default=True, help="Codewords a subspace.",
-)  # fmt: skip
+    "-K",
+    "--codewords",
+    "n_codewords",
+    type=click.IntRange(min=2),
+    default=256,
+    show_default=True,
+    help="Codewords a subspace.",
+)
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=100_000, show_default=True,
+    "--rows",
+    type=click.IntRange(min=1),
+    default=100_000,
+    show_default=True,
     help="Vectors to check the identity on: all, or a random sample of this size.",
-)  # fmt: skip
+)
 @click.option(
-    "--train-rows", type=click.IntRange(min=1), default=20_000, show_default=True,
+    "--train-rows",
+    type=click.IntRange(min=1),
+    default=20_000,
+    show_default=True,
     help="Vectors to train on, a fifth of them held out.",
-)  # fmt: skip
+)
 @options.compose(
     options.vector_column, options.threads, options.seed, options.quiet, options.as_json
 )
@@ -47,7 +63,7 @@ def command(
     Exits with 1 if any part of the claim fails on these vectors. docs/claim.md has the derivation.
     """
     from dqindex.claim import validate
-    from dqindex.threads import thread_limit
+    from dqindex.parallel.threads import thread_limit
 
     source = options.open_source(vectors, vector_column, None)
     with progress(quiet) as report, thread_limit(threads):
@@ -71,9 +87,13 @@ def _print(section: Any) -> None:
         section.statement or section.title,
         ["figure", "value", "tolerance", "verdict", "note"],
         [
-            [check.name, f"{check.figure:.2e}",
-             "" if check.passed is None else f"{check.tolerance:.0e}",
-             verdicts[check.passed], check.note]
+            [
+                check.name,
+                f"{check.figure:.2e}",
+                "" if check.passed is None else f"{check.tolerance:.0e}",
+                verdicts[check.passed],
+                check.note,
+            ]
             for check in section.checks
         ],
-    )  # fmt: skip
+    )

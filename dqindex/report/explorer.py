@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex.codebooks import code_dtype
 from dqindex.errors import InputError
 from dqindex.evaluation import exact_neighbors, without_self
-from dqindex.sids.map import SemanticIds
-from dqindex.sids.quality import evaluate
+from dqindex.quantizer.encoding import code_dtype
+from dqindex.sids.semantic_ids import SemanticIds
 from dqindex.vectors import VectorSource
 
 MOST_ITEMS = 1_000_000
@@ -74,7 +73,7 @@ def pack(
             )
     elif source is None:
         left_out.append("True neighbours need the vectors: --vectors.")
-    figures = evaluate(sids)
+    figures = sids.evaluate()
     levels = figures["after"]["levels"]
     return {
         "items": n,

@@ -183,11 +183,23 @@ def subspaces_figure(record: Record) -> Figure:
     found = record["subspaces"]
     places = list(range(1, len(found["after"]) + 1))
     traces: list[dict[str, Any]] = [
-        {"type": "bar", "name": "original axes", "x": places, "y": found["before"],
-         "marker": {"color": "#D55E00"}, "hovertemplate": "%{y:.4g}<extra>before</extra>"},
-        {"type": "bar", "name": "balanced", "x": places, "y": found["after"],
-         "marker": {"color": "#0072B2"}, "hovertemplate": "%{y:.4g}<extra>after</extra>"},
-    ]  # fmt: skip
+        {
+            "type": "bar",
+            "name": "original axes",
+            "x": places,
+            "y": found["before"],
+            "marker": {"color": "#D55E00"},
+            "hovertemplate": "%{y:.4g}<extra>before</extra>",
+        },
+        {
+            "type": "bar",
+            "name": "balanced",
+            "x": places,
+            "y": found["after"],
+            "marker": {"color": "#0072B2"},
+            "hovertemplate": "%{y:.4g}<extra>after</extra>",
+        },
+    ]
     layout: dict[str, Any] = {
         "barmode": "group",
         "xaxis": {"title": {"text": "subspace"}},
@@ -197,15 +209,27 @@ def subspaces_figure(record: Record) -> Figure:
         use = [one["perplexity"] / one["size"] for one in found["codebooks"]]
         tell = [f"{one['used']} of {one['size']} codewords used" for one in found["codebooks"]]
         traces.append(
-            {"type": "scatter", "mode": "markers", "name": "codebook use", "x": places, "y": use,
-             "yaxis": "y2", "text": tell, "marker": {"color": "#009E73", "size": 7},
-             "hovertemplate": "%{text}, use %{y:.0%}<extra></extra>"}
-        )  # fmt: skip
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "codebook use",
+                "x": places,
+                "y": use,
+                "yaxis": "y2",
+                "text": tell,
+                "marker": {"color": "#009E73", "size": 7},
+                "hovertemplate": "%{text}, use %{y:.0%}<extra></extra>",
+            }
+        )
         layout["yaxis2"] = {
-            "title": {"text": "codebook use (perplexity / size)"}, "overlaying": "y",
-            "side": "right", "range": [0, 1.05], "dtick": 0.25, "tickformat": ".0%",
+            "title": {"text": "codebook use (perplexity / size)"},
+            "overlaying": "y",
+            "side": "right",
+            "range": [0, 1.05],
+            "dtick": 0.25,
+            "tickformat": ".0%",
             "showgrid": False,
-        }  # fmt: skip
+        }
     return {"data": traces, "layout": layout}
 
 
@@ -269,18 +293,29 @@ def panels_figure(datasets: list[list[Record]], tiers: list[float]) -> Figure:
             top = 1 - row * high
             rates = [one["batch"]["qps"] for one in records if recall(one) >= BOTTOM]
             layout[f"xaxis{suffix}"] = {
-                "domain": [column * wide, right], "anchor": f"y{suffix}", "range": _range(records),
+                "domain": [column * wide, right],
+                "anchor": f"y{suffix}",
+                "range": _range(records),
                 "title": {"text": "recall" if row == rows - 1 else "", "standoff": 4},
-            }  # fmt: skip
+            }
             layout[f"yaxis{suffix}"] = {
-                "domain": [top - 0.78 * high, top - 0.04 * high], "anchor": f"x{suffix}",
-                "type": "log", "range": [log10(min(rates)) - 0.1, log10(max(rates)) + 0.1],
+                "domain": [top - 0.78 * high, top - 0.04 * high],
+                "anchor": f"x{suffix}",
+                "type": "log",
+                "range": [log10(min(rates)) - 0.1, log10(max(rates)) + 0.1],
                 "title": {"text": "queries/s" if column == 0 else "", "standoff": 4},
-            }  # fmt: skip
+            }
             limit = "any size" if tier == float("inf") else f"≤ {tier:g} bytes a vector"
             layout["annotations"].append(
-                {"text": f"{records[0]['data']['name']}, {limit}", "showarrow": False,
-                 "xref": "paper", "yref": "paper", "x": column * wide + 0.41 * wide,
-                 "xanchor": "center", "y": top - 0.03 * high, "yanchor": "bottom"}
-            )  # fmt: skip
+                {
+                    "text": f"{records[0]['data']['name']}, {limit}",
+                    "showarrow": False,
+                    "xref": "paper",
+                    "yref": "paper",
+                    "x": column * wide + 0.41 * wide,
+                    "xanchor": "center",
+                    "y": top - 0.03 * high,
+                    "yanchor": "bottom",
+                }
+            )
     return {"data": data, "layout": layout}

@@ -12,8 +12,8 @@ from dqindex.report import figures
 from dqindex.report.explorer import counts, pack
 from dqindex.report.figures import Record, label, recall
 from dqindex.report.picture import tiers_of
-from dqindex.sids.map import SemanticIds
-from dqindex.store import atomic_file
+from dqindex.sids.semantic_ids import SemanticIds
+from dqindex.storage.files import atomic_file
 
 INFINITY = float("inf")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dqindex.errors import InputError, MissingDependencyError
 from dqindex.report.figures import Record, panels_figure
-from dqindex.store import atomic_file
+from dqindex.storage.files import atomic_file
 
 WIDTH, ROW_HEIGHT = 1400, 380
 TIERS = (16.0, 32.0, 64.0, float("inf"))

@@ -9,37 +9,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
-from dqindex.sids.extract import Progress, encode, resolve
-from dqindex.sids.map import SemanticIds
+from dqindex.parallel.threads import thread_limit
+from dqindex.sids.extract import AnyMap, encode, resolve
+from dqindex.sids.map import SidMap
 from dqindex.sids.unique import check_capacity
-from dqindex.threads import thread_limit
 from dqindex.vectors import VectorSource, open_vectors
 
 
 def append(
-    sids: SemanticIds,
+    sids: AnyMap,
     vectors: Any,
     ids: Any = None,
     *,
     threads: int | None = None,
     block_rows: int | None = None,
     progress: Progress | None = None,
-) -> tuple[SemanticIds, SemanticIds]:
+) -> tuple[AnyMap, AnyMap]:
     """New items under the frozen model of a published map; no published ID moves.
 
     Parameters
     ----------
-    sids : SemanticIds
+    sids : SidMap
         With its model attached.
     vectors, ids
         Of the new items; ids must be new, and of the map's type.
 
     Returns
     -------
-    whole : SemanticIds
+    whole : SidMap
         The published items, unchanged and first, then the new ones.
-    delta : SemanticIds
+    delta : SidMap
         The new ones alone.
 
     Raises
@@ -48,17 +49,21 @@ def append(
         If an id is in the map already, ids are of another type, or there is no room.
     """
     model = sids.need_model()
-    report = progress or (lambda what, done, total: None)
+    report = progress or no_progress
     source = open_vectors(vectors, ids=ids)
     new_ids = _new_ids(sids, source)
     if sids.unique in ("reassign", "cap"):
         check_capacity(len(sids) + source.n, model.code_sizes(), sids.cap)
     with thread_limit(threads):
         codes, distortion = encode(source, model, block_rows, report)
-        fresh = SemanticIds(
-            codes, codes, distortion, model.code_sizes(), new_ids, sids.fingerprint, sids.unique,
-            sids.cap, model,
-        )  # fmt: skip
+        fresh = replace(
+            sids,
+            codes=codes,
+            base_codes=codes,
+            distortion=distortion,
+            sizes=model.code_sizes(),
+            ids=new_ids,
+        )
         taken = sids.base_codes if sids.unique == "suffix" else sids.codes
         delta = resolve(fresh, source, taken=taken, report=report)
     sizes = [max(pair) for pair in zip(sids.sizes, delta.sizes, strict=True)]
@@ -74,7 +79,7 @@ def append(
     return whole, delta
 
 
-def _new_ids(sids: SemanticIds, source: VectorSource) -> pa.Array:
+def _new_ids(sids: SidMap, source: VectorSource) -> pa.Array:
     """Ids of the new items, in the type of the map's; rows go on counting where there are none."""
     if sids.ids is None:
         if source.ids is not None:

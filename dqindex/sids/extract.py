@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from dqindex.codebooks import code_dtype
+from dqindex._types import Float32, Int64, Progress, Tokens
 from dqindex.errors import InputError
-from dqindex.model import DQModel
-from dqindex.sids.map import SemanticIds
-from dqindex.sids.tuples import Int64, Tokens, TupleSet
+from dqindex.quantizer.encoding import code_dtype
+from dqindex.quantizer.model import DQModel
+from dqindex.sids.map import SidMap
+from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import (
     MODES,
     canonical_order,
@@ -23,105 +24,44 @@ from dqindex.sids.unique import (
     reassign,
     suffixes,
 )
-from dqindex.threads import thread_limit
-from dqindex.vectors import VectorSource, open_vectors
-from dqindex.vectors.convert import Float32
+from dqindex.vectors import VectorSource
 
-Progress = Callable[[str, int, int], None]
+AnyMap = TypeVar("AnyMap", bound=SidMap)
 # Vectors of contenders beyond this many bytes wait in a temporary file, not in memory.
 IN_MEMORY_BYTES = 512 * 2**20
 
 
-def semantic_ids(
-    vectors: Any,
-    ids: Any = None,
+def extract(
+    source: VectorSource,
+    model: DQModel,
     *,
-    n_subspaces: int = 8,
-    n_codewords: int | list[int] = 256,
-    coarse: Sequence[int] = (),
-    model: DQModel | None = None,
     unique: str = "reassign",
     cap: int = 1,
-    balance: str = "variance",
-    seed: int = 0,
-    threads: int | None = None,
     block_rows: int | None = None,
-    progress: Progress | None = None,
-) -> SemanticIds:
-    """Semantic IDs of a catalogue.
+    report: Progress,
+) -> SidMap:
+    """The map of `source` under `model`, which is fitted here if it is not yet.
 
-    Parameters
-    ----------
-    vectors : array (n, d), path, or VectorSource
-        Read in blocks; memory is bounded by the block, the codes, and 512 MiB for vectors whose
-        IDs collide.
-    ids : array-like of n integers or strings, optional
-        The catalogue's ids; by default those of the source, else the rows.
-    n_subspaces, n_codewords, coarse, balance, seed
-        Of the model that is fitted: see `DQModel`.
-    model : DQModel, optional
-        A fitted model to use instead.
-    unique : {"reassign", "none", "suffix", "cap"}
-        What happens to items with the same tokens. ``reassign``: the item nearest to its codewords
-        keeps them, each other gets the free tuple of the least distortion. ``suffix``: a last
-        token counts within the group (Rajput et al., "Recommender Systems with Generative
-        Retrieval", 2023). ``cap``: as ``reassign``, but `cap` items may share a tuple.
-    cap : int
-        For ``cap``.
-    threads, block_rows
-        All CPUs, and blocks of 64 MiB, by default.
-    progress : callable, optional
-        Called with (what, done, total).
-
-    Returns
-    -------
-    SemanticIds
+    All that can be refused is refused before anything is trained.
 
     Raises
     ------
-    InputError
-        If there are more items than tuples, ids are not distinct, or a setting is unknown: before
-        anything is trained.
-    NonFiniteError
-        If a vector is not finite: likewise.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Z = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
-    >>> sids = semantic_ids(Z, n_subspaces=4, n_codewords=16)
-    >>> sids.codes.shape, sids.unique_share()
-    ((3000, 4), 1.0)
+    InputError, NonFiniteError
+        As `dqindex.semantic_ids` says.
     """
-    source = open_vectors(vectors, ids=ids)
-    report = progress or (lambda what, done, total: None)
     check_mode(unique, cap)
-    with thread_limit(threads):
-        wanted = model or DQModel(
-            n_subspaces, n_codewords, coarse=tuple(coarse), balance=balance, seed=seed
-        )
-        sizes = [*wanted.coarse, *wanted.codebook_sizes()]
-        if unique in ("reassign", "cap"):
-            check_capacity(source.n, sizes, cap)
-        _ = source.ids  # duplicates are found now, not after the training
-        if model is None:
-            done = 0
-            for block in source.blocks(block_rows):
-                done += len(block)
-                report("check", done, source.n)
-            trained = 0
-
-            def step(levels: int) -> None:
-                nonlocal trained
-                trained += levels
-                report("train", trained, len(sizes))
-
-            wanted.fit(source, progress=step)
-        codes, distortion = encode(source, wanted, block_rows, report)
-        made = SemanticIds(
-            codes, codes, distortion, sizes, source.ids, wanted.fingerprint, unique, cap, wanted
-        )
-        return resolve(made, source, report=report)
+    sizes = [*model.coarse, *model.codebook_sizes()]
+    if unique in ("reassign", "cap"):
+        check_capacity(source.n, sizes, cap)
+    _ = source.ids  # duplicates are found now, not after the training
+    if not model.__sklearn_is_fitted__():
+        source.check_finite(block_rows, report)
+        model.fit(source, progress=report)
+    codes, distortion = encode(source, model, block_rows, report)
+    made = SidMap(
+        codes, codes, distortion, sizes, source.ids, model.fingerprint, unique, cap, model
+    )
+    return resolve(made, source, report=report)
 
 
 def check_mode(unique: str, cap: int) -> None:
@@ -159,12 +99,12 @@ def encode(
 
 
 def resolve(
-    made: SemanticIds,
+    made: AnyMap,
     source: VectorSource,
     *,
     taken: Tokens | None = None,
     report: Progress,
-) -> SemanticIds:
+) -> AnyMap:
     """Apply ``made.unique`` to the base tokens; `taken` are the base or published tuples before."""
     if made.unique == "none":
         return made
@@ -183,15 +123,8 @@ def resolve(
         return made
     fetch, distances = _gather(source, rows, made, report)
     order = canonical_order(distances, made.ids, rows)
-    total, done = len(rows), 0
-
-    def step(count: int) -> None:
-        nonlocal done
-        done += count
-        report("resolve collisions", done, total)
-
     codes, moved, moved_distortion = reassign(
-        base, known, rows, order, fetch, model, cap=made.cap, progress=step
+        base, known, rows, order, fetch, model, cap=made.cap, progress=report
     )
     distortion = made.distortion.copy()
     distortion[moved] = moved_distortion
@@ -199,7 +132,7 @@ def resolve(
 
 
 def _gather(
-    source: VectorSource, rows: Int64, made: SemanticIds, report: Progress
+    source: VectorSource, rows: Int64, made: SidMap, report: Progress
 ) -> tuple[Callable[[Int64], Float32], npt.NDArray[np.float64]]:
     """A function that gives the vectors of contenders, and the distortion of each.
 

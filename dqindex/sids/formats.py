@@ -1,6 +1,6 @@
 """Maps in the formats that generative recommenders read, and back.
 
-- ``parquet``: as `SemanticIds.save` writes it.
+- ``parquet``: as `dqindex.sids.map_file` writes it.
 - ``csv``: ``item_id,token_0,token_1,…``.
 - ``jsonl``: ``{"item_id": …, "codes": […]}`` a line.
 - ``lc-rec``: ``{"0": ["<a_60>", "<b_159>", …], …}``, one letter a level (aa, ab after z).
@@ -25,17 +25,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex.errors import FileFormatError, InputError, StorageError
-from dqindex.sids.map import SemanticIds
+from dqindex.sids import map_file
+from dqindex.sids.map import SidMap
 from dqindex.sids.tuples import TupleSet
-from dqindex.store import HashingFile, atomic_file
+from dqindex.storage.files import HashingFile, atomic_file
+from dqindex.storage.matrix import matrix_writer
 from dqindex.vectors.ids import check_ids
-from dqindex.writers import matrix_writer
 
 FORMATS = ("parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse")
 ROWS = 65536
 
 
-def export(sids: SemanticIds, path: str | Path, form: str) -> None:
+def export(sids: SidMap, path: str | Path, form: str) -> None:
     """Write a map in one of `FORMATS`, whole or not at all.
 
     Raises
@@ -48,7 +49,7 @@ def export(sids: SemanticIds, path: str | Path, form: str) -> None:
     if form not in FORMATS:
         raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     if form == "parquet":
-        sids.save(path)
+        map_file.write_map(sids, path)
     elif form == "npy":
         with matrix_writer(
             path, (len(sids), sids.codes.shape[1]), np.dtype(np.int32), column="codes"
@@ -59,7 +60,7 @@ def export(sids: SemanticIds, path: str | Path, form: str) -> None:
             WRITERS[form](sids, file)
 
 
-def read_sids(path: str | Path, form: str | None = None) -> SemanticIds:
+def read(path: str | Path, form: str | None = None) -> SidMap:
     """Read a map in any of `FORMATS`; by default the one that the file's name and content show.
 
     Foreign maps have no model: sizes are the largest code plus one, where the file says no more.
@@ -74,7 +75,7 @@ def read_sids(path: str | Path, form: str | None = None) -> SemanticIds:
         raise StorageError(f"{path}: no such file; give a map of semantic IDs")
     form = form or _guess(path)
     if form == "parquet":
-        return SemanticIds.load(path)
+        return map_file.read_map(path)
     try:
         if form == "npy":
             return _map(np.load(path, allow_pickle=False), None, path)
@@ -101,14 +102,14 @@ def _guess(path: Path) -> str:
     return "lc-rec"
 
 
-def _rows(sids: SemanticIds) -> Iterator[tuple[Any, list[int]]]:
+def _rows(sids: SidMap) -> Iterator[tuple[Any, list[int]]]:
     ids = sids.item_ids
     for start in range(0, len(sids), ROWS):
         names = ids.slice(start, ROWS).to_pylist()
         yield from zip(names, sids.codes[start : start + ROWS].tolist(), strict=True)
 
 
-def _write_csv(sids: SemanticIds, file: HashingFile) -> None:
+def _write_csv(sids: SidMap, file: HashingFile) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["item_id", *(f"token_{level}" for level in range(len(sids.sizes)))])
@@ -121,7 +122,7 @@ def _write_csv(sids: SemanticIds, file: HashingFile) -> None:
     file.write(buffer.getvalue().encode())
 
 
-def _write_jsonl(sids: SemanticIds, file: HashingFile) -> None:
+def _write_jsonl(sids: SidMap, file: HashingFile) -> None:
     for name, codes in _rows(sids):
         line = json.dumps({"item_id": name, "codes": codes}, ensure_ascii=False)
         file.write(f"{line}\n".encode())
@@ -146,7 +147,7 @@ def level_name(level: int) -> str:
     return name
 
 
-def _write_lc_rec(sids: SemanticIds, file: HashingFile) -> None:
+def _write_lc_rec(sids: SidMap, file: HashingFile) -> None:
     names = [level_name(level) for level in range(len(sids.sizes))]
     _write_object(
         file,
@@ -157,7 +158,7 @@ def _write_lc_rec(sids: SemanticIds, file: HashingFile) -> None:
     )
 
 
-def _write_offset(sids: SemanticIds, file: HashingFile) -> None:
+def _write_offset(sids: SidMap, file: HashingFile) -> None:
     offsets = np.cumsum([0, *sids.sizes[:-1]])
     head = {
         "vocabulary_size": int(sum(sids.sizes)),
@@ -171,7 +172,7 @@ def _write_offset(sids: SemanticIds, file: HashingFile) -> None:
     file.write(b"}")
 
 
-def _write_reverse(sids: SemanticIds, file: HashingFile) -> None:
+def _write_reverse(sids: SidMap, file: HashingFile) -> None:
     known = TupleSet(sids.codes, sids.sizes)
     order = np.argsort(known.numbers, kind="stable")
     ids = sids.item_ids
@@ -183,7 +184,7 @@ def _write_reverse(sids: SemanticIds, file: HashingFile) -> None:
         file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
 
 
-WRITERS: dict[str, Callable[[SemanticIds, HashingFile], None]] = {
+WRITERS: dict[str, Callable[[SidMap, HashingFile], None]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "lc-rec": _write_lc_rec,
@@ -192,9 +193,7 @@ WRITERS: dict[str, Callable[[SemanticIds, HashingFile], None]] = {
 }
 
 
-def _map(
-    codes: Any, ids: list[Any] | None, path: Path, sizes: list[int] | None = None
-) -> SemanticIds:
+def _map(codes: Any, ids: list[Any] | None, path: Path, sizes: list[int] | None = None) -> SidMap:
     try:
         array = np.asarray(codes)
     except ValueError:
@@ -202,11 +201,13 @@ def _map(
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iu" or array.min() < 0:
         raise FileFormatError(f"{path}: is not a matrix of tokens (shape {array.shape})")
     array = array.astype(np.int32)
-    return SemanticIds(
-        array, array, np.full(len(array), np.nan, dtype=np.float32),
+    return SidMap(
+        array,
+        array,
+        np.full(len(array), np.nan, dtype=np.float32),
         sizes or [int(one) + 1 for one in array.max(axis=0)],
         None if ids is None else check_ids(ids, len(array), str(path)),
-    )  # fmt: skip
+    )
 
 
 def _own_ids(names: list[Any]) -> list[Any] | pa.Array:
@@ -218,7 +219,7 @@ def _own_ids(names: list[Any]) -> list[Any] | pa.Array:
     return names
 
 
-def _read_csv(file: Any, path: Path) -> SemanticIds:
+def _read_csv(file: Any, path: Path) -> SidMap:
     rows = csv.reader(file)
     next(rows)
     names, codes = [], []
@@ -228,25 +229,25 @@ def _read_csv(file: Any, path: Path) -> SemanticIds:
     return _map(codes, list(_own_ids(names)), path)
 
 
-def _read_jsonl(file: Any, path: Path) -> SemanticIds:
+def _read_jsonl(file: Any, path: Path) -> SidMap:
     lines = [json.loads(line) for line in file if line.strip()]
     return _map([line["codes"] for line in lines], [line["item_id"] for line in lines], path)
 
 
-def _read_lc_rec(file: Any, path: Path) -> SemanticIds:
+def _read_lc_rec(file: Any, path: Path) -> SidMap:
     items: dict[str, list[str]] = json.load(file)
     codes = [[int(token.rpartition("_")[2].rstrip(">")) for token in one] for one in items.values()]
     return _map(codes, list(_own_ids(list(items))), path)
 
 
-def _read_offset(file: Any, path: Path) -> SemanticIds:
+def _read_offset(file: Any, path: Path) -> SidMap:
     record = json.load(file)
     tokens: npt.NDArray[np.int64] = np.array(list(record["items"].values()))
     codes = tokens - np.array(record["offsets"])
     return _map(codes, list(_own_ids(list(record["items"]))), path, record["code_sizes"])
 
 
-def _read_reverse(file: Any, path: Path) -> SemanticIds:
+def _read_reverse(file: Any, path: Path) -> SidMap:
     names, codes = [], []
     for line in file:
         record = json.loads(line)
@@ -255,7 +256,7 @@ def _read_reverse(file: Any, path: Path) -> SemanticIds:
     return _map(codes, names, path)
 
 
-READERS: dict[str, Callable[[Any, Path], SemanticIds]] = {
+READERS: dict[str, Callable[[Any, Path], SidMap]] = {
     "csv": _read_csv,
     "jsonl": _read_jsonl,
     "lc-rec": _read_lc_rec,

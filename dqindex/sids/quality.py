@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dqindex._types import Float32, Int64, Tokens
 from dqindex.errors import InputError
 from dqindex.evaluation import exact_neighbors, recall_at, without_self
-from dqindex.sids.map import SemanticIds
-from dqindex.sids.tuples import Int64, Tokens, TupleSet
+from dqindex.sids.map import SidMap
+from dqindex.sids.tuples import TupleSet
 from dqindex.vectors import VectorSource, open_vectors
-from dqindex.vectors.convert import Float32
 
 # Items that pairwise information between levels is estimated on, and queries and items that
 # neighbourhoods are.
@@ -23,12 +23,12 @@ NEIGHBOR_ROWS = 50_000
 NEIGHBORS = 10
 
 
-def evaluate(sids: SemanticIds, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
+def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
     """Figures of a map; with `vectors`, also what it keeps of their geometry.
 
     Parameters
     ----------
-    sids : SemanticIds
+    sids : SidMap
         Any map, foreign ones too.
     vectors : array (n, d), path, or VectorSource, optional
         The items' vectors in the map's order.
@@ -79,7 +79,7 @@ def evaluate(sids: SemanticIds, vectors: Any = None, *, seed: int = 0) -> dict[s
 
 
 def _figures(
-    sids: SemanticIds,
+    sids: SidMap,
     codes: Tokens,
     sizes: list[int],
     geometry: _Geometry | None,
@@ -177,7 +177,7 @@ class _Geometry:
         found, _ = exact_neighbors(vectors, vectors[self.asked], self.k + 1)
         return without_self(found, self.asked)
 
-    def figures(self, sids: SemanticIds, codes: Tokens) -> dict[str, Any]:
+    def figures(self, sids: SidMap, codes: Tokens) -> dict[str, Any]:
         sampled = codes[self.rows]
         figures: dict[str, Any] = {}
         if self.k > 0:

@@ -10,19 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.optimize
 
-from dqindex.codebooks import ProductCodebooks
+from dqindex._types import Float32, Float64, Progress, no_progress
 from dqindex.errors import InputError
-from dqindex.kmeans import train_kmeans
-from dqindex.model import DQModel
-from dqindex.nearest import nearest_in_pieces
-from dqindex.sids.extract import Progress, semantic_ids
-from dqindex.sids.map import SemanticIds
-from dqindex.threads import thread_limit
-from dqindex.transform import DQTransform
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.kmeans import train_kmeans
+from dqindex.quantizer.model import DQModel
+from dqindex.quantizer.nearest import nearest_in_pieces
+from dqindex.quantizer.transform import DQTransform
+from dqindex.sids.extract import extract
+from dqindex.sids.map import SidMap
 from dqindex.vectors import open_vectors
-from dqindex.vectors.convert import Float32
-
-Float64 = npt.NDArray[np.float64]
 
 
 class Churn(NamedTuple):
@@ -46,26 +44,8 @@ class Churn(NamedTuple):
     distortion: float
 
 
-class Refit(NamedTuple):
-    """Result of `refit`.
-
-    Attributes
-    ----------
-    sids : SemanticIds
-        The new map, with its model.
-    churn : Churn
-        Against the old map.
-    fresh : Churn
-        Of a fit from nothing on the same vectors, whose labels are unrelated.
-    """
-
-    sids: SemanticIds
-    churn: Churn
-    fresh: Churn
-
-
 def refit(
-    sids: SemanticIds,
+    sids: SidMap,
     vectors: Any,
     ids: Any = None,
     *,
@@ -73,12 +53,12 @@ def refit(
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Refit:
+) -> tuple[SidMap, Churn, Churn]:
     """Fit codebooks anew on `vectors`, from the old ones, and extract a map.
 
     Parameters
     ----------
-    sids : SemanticIds
+    sids : SidMap
         The published map, with its model attached.
     vectors, ids
         The catalogue as it is now; items are matched by id.
@@ -89,7 +69,12 @@ def refit(
 
     Returns
     -------
-    Refit
+    new : SidMap
+        With its model.
+    churn : Churn
+        Of the new map against the old.
+    fresh : Churn
+        Of a fit from nothing on the same vectors, whose labels are unrelated.
 
     Raises
     ------
@@ -97,6 +82,7 @@ def refit(
         If no item is in both, or the vectors do not fit the model.
     """
     old = sids.need_model()
+    report = progress or no_progress
     if rotation not in ("keep", "new"):
         raise InputError(f"rotation is {rotation!r}; use 'keep' or 'new'")
     source = open_vectors(vectors, ids=ids)
@@ -108,20 +94,16 @@ def refit(
     with thread_limit(threads):
         sample = source.sample(old.training_rows(source.d), seed=seed)
         model = _refit_model(old, sample, rotation)
-
-        def extract(fitted: DQModel) -> SemanticIds:
-            return semantic_ids(
-                source, model=fitted, unique=sids.unique, cap=sids.cap, threads=threads,
-                progress=progress,
-            )  # fmt: skip
-
-        new = extract(model)
+        # The labels of a fit from nothing are unrelated: what churn is measured against.
         unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
-        fresh = extract(unaligned)
-    return Refit(new, churn(sids, new), churn(sids, fresh))
+        new, fresh = (
+            extract(source, fitted, unique=sids.unique, cap=sids.cap, report=report)
+            for fitted in (model, unaligned)
+        )
+    return new, churn(sids, new), churn(sids, fresh)
 
 
-def churn(old: SemanticIds, new: SemanticIds) -> Churn:
+def churn(old: SidMap, new: SidMap) -> Churn:
     """What changed from one map to another, over items that are in both."""
     before, after = _common(old, new.ids, len(new), "the new map")
     width = min(old.codes.shape[1], new.codes.shape[1])
@@ -135,7 +117,7 @@ def churn(old: SemanticIds, new: SemanticIds) -> Churn:
 
 
 def _common(
-    sids: SemanticIds, ids: pa.Array | None, n: int, name: str
+    sids: SidMap, ids: pa.Array | None, n: int, name: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows of the items in both: in the old map, and in the new one."""
     if (sids.ids is None) != (ids is None):

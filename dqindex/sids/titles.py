@@ -9,20 +9,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dqindex.errors import FileFormatError, InputError, StorageError
-from dqindex.sids.map import SemanticIds
+from dqindex.sids.map import SidMap
 
 ID_COLUMNS = ("item_id", "id")
 
 
 def read_titles(
-    path: str | Path, sids: SemanticIds, column: str | None = None, id_column: str | None = None
+    path: str | Path, sids: SidMap, column: str | None = None, id_column: str | None = None
 ) -> pa.Array:
     """Titles of the map's items, in its order, from a Parquet file.
 
     Parameters
     ----------
     path : path
-    sids : SemanticIds
+    sids : SidMap
     column : str, optional
         The column of the titles: ``title``, or else the only text column beside the ids.
     id_column : str, optional

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# In the smallest unsigned type that holds them, or int32.
-Tokens = npt.NDArray[np.integer[Any]]
-Int64 = npt.NDArray[np.int64]
+from dqindex._types import Int64
+
 # Rows that are ranked at a time, so that all of them take no memory twice.
 RANKED_ROWS = 2**20
 # Rows that are packed at a time, in cache.

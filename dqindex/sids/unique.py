@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dqindex._types import Float32, Int64, Progress, Tokens, no_progress
 from dqindex.errors import InputError
-from dqindex.model import DQModel
-from dqindex.sids.candidates import CandidateSearch
-from dqindex.sids.tuples import Int64, Tokens, TupleSet
-from dqindex.threads import map_single_threaded
-from dqindex.vectors.convert import Float32
+from dqindex.parallel.threads import parallel_map
+from dqindex.quantizer.model import DQModel
+from dqindex.sids.nearest_tuples import CandidateSearch
+from dqindex.sids.tuples import TupleSet
 
 MODES = ("none", "reassign", "suffix", "cap")
 # Contenders resolved together: their candidates are found at once, then taken one by one.
@@ -25,8 +25,6 @@ FIRST_CANDIDATES = 16
 GROWTH = 4
 # Candidates that one thread looks for at a time.
 LISTED_VALUES = 8192
-
-Progress = Callable[[int], None]
 
 
 def check_capacity(n: int, sizes: list[int], cap: int) -> None:
@@ -107,7 +105,7 @@ def reassign(
     model : DQModel
     cap : int
     progress : callable, optional
-        Called with the number of items that got their tuple.
+        Called with ("resolve collisions", items that got their tuple, all that wait).
 
     Returns
     -------
@@ -117,6 +115,7 @@ def reassign(
     distortion : (k,) float64
         Of the moved rows.
     """
+    report = progress or no_progress
     sizes = model.code_sizes()
     numbers, before = _published(known, len(base))
     # Room that is left at each base tuple, once those who keep it are counted.
@@ -140,8 +139,7 @@ def reassign(
         found, sums = _resolve(fetch(chunk), base[chunk].astype(np.int32), search, table)
         codes[chunk] = found
         distortion[start : start + CHUNK] = sums
-        if progress is not None:
-            progress(len(chunk))
+        report("resolve collisions", start + len(chunk), len(waiting))
     return codes, waiting, distortion
 
 
@@ -199,8 +197,10 @@ def _resolve(
     rows = np.concatenate([vectors + np.float32(0), base.view(np.float32)], axis=1)
     _, first, group, size = np.unique(
         rows.view(np.dtype((np.void, rows.shape[1] * 4))).ravel(),
-        return_index=True, return_inverse=True, return_counts=True,
-    )  # fmt: skip
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
     lists = _free_candidates(vectors[first], base[first], size, search, table)
     cursor = [0] * len(first)
     codes = np.empty_like(base)
@@ -252,7 +252,7 @@ def _free_candidates(
         # The larger the lists, the fewer vectors at once: memory stays the same.
         step = max(1, LISTED_VALUES // count)
         parts = np.split(todo, range(step, len(todo), step))
-        made = itertools.chain.from_iterable(map_single_threaded(listed, parts))
+        made = itertools.chain.from_iterable(parallel_map(listed, parts))
         lists.update(zip(todo.tolist(), made, strict=True))
         short = [
             not lists[row].complete and sum(lists[row].rooms) < need[row] for row in todo.tolist()

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dqindex._types import Float32
 from dqindex.errors import InputError
-
-Float32 = npt.NDArray[np.float32]
 
 
 def check_dtype(dtype: np.dtype[Any], name: str) -> None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dqindex._types import Float32
 from dqindex.errors import FileFormatError, InputError
-from dqindex.vectors.convert import Float32
 from dqindex.vectors.source import VectorSource
 
 ID_NAMES = ("item_id", "id")

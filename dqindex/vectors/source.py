@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dqindex._types import Float32, Progress, no_progress
 from dqindex.errors import InputError, NonFiniteError
-from dqindex.vectors.convert import Float32, check_dtype, non_finite_rows, to_float32
+from dqindex.vectors.convert import check_dtype, non_finite_rows, to_float32
 from dqindex.vectors.ids import check_ids
 
 BLOCK_BYTES = 64 * 2**20
@@ -106,11 +107,19 @@ class VectorSource(ABC):
                 f"first row {first}; remove or repair them"
             )
 
-    def check_finite(self, rows: int | None = None) -> None:
-        """Read everything once and raise `NonFiniteError` if any row is not finite."""
-        if self.dtype.kind == "f":
-            for _ in self.blocks(rows):
-                pass
+    def check_finite(self, rows: int | None = None, progress: Progress | None = None) -> None:
+        """Read everything once, in blocks of `rows`, and refuse what is not finite.
+
+        Raises
+        ------
+        NonFiniteError
+            If a row holds NaN or infinity.
+        """
+        report = progress or no_progress
+        done = 0
+        for block in self.blocks(rows):
+            done += len(block)
+            report("check", done, self.n)
 
     def sample(self, k: int, *, seed: int = 0) -> Float32:
         """`k` rows drawn uniformly without replacement (all rows if k >= n), in file order."""

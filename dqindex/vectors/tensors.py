@@ -13,10 +13,18 @@ from dqindex.errors import FileFormatError, InputError
 from dqindex.vectors.source import VectorSource
 
 DTYPES = {
-    "F16": "<f2", "F32": "<f4", "F64": "<f8",
-    "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
-    "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8",
-}  # fmt: skip
+    "F16": "<f2",
+    "F32": "<f4",
+    "F64": "<f8",
+    "I8": "i1",
+    "I16": "<i2",
+    "I32": "<i4",
+    "I64": "<i8",
+    "U8": "u1",
+    "U16": "<u2",
+    "U32": "<u4",
+    "U64": "<u8",
+}
 
 
 class SafetensorsVectors(VectorSource):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dqindex import DQModel, build_index, open_vectors
-from dqindex.folder import FORMAT_VERSION
-from dqindex.model_file import FORMAT_VERSION as MODEL_VERSION
+from dqindex.index.folder import FORMAT_VERSION
+from dqindex.quantizer.model_file import FORMAT_VERSION as MODEL_VERSION
 
 HERE = Path(__file__).parent
 

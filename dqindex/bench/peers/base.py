@@ -10,12 +10,10 @@ from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from dqindex._types import Float32, Int64
 from dqindex.errors import SpecError
-from dqindex.vectors.convert import Float32
 
-Int64 = npt.NDArray[np.int64]
 Options = dict[str, int | float | str]
 
 EF = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)

@@ -9,10 +9,11 @@ from typing import Any
 import faiss
 import numpy as np
 
-from dqindex.bench.peers.base import EF, Int64, Options, Peer, probes
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import EF, Options, Peer, probes
 from dqindex.errors import SpecError
-from dqindex.spec import dissect, make_index, parse_spec
-from dqindex.vectors.convert import Float32
+from dqindex.index.anatomy import dissect
+from dqindex.index.spec import make_index, parse_spec
 
 K_FACTORS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import hnswlib
 import numpy as np
 
-from dqindex.bench.peers.base import EF, Int64, Options, Peer
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import EF, Options, Peer
 
 
 class HnswlibPeer(Peer):

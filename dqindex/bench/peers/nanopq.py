@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import nanopq
 import numpy as np
 
-from dqindex.bench.peers.base import Int64, Options, Peer, Unsupported
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import Options, Peer, Unsupported
 
 TRAINING = 50_000
 

@@ -7,12 +7,12 @@ from typing import Any
 import faiss
 import numpy as np
 
-from dqindex.add import apply_transform
+from dqindex._types import Float32
 from dqindex.bench.peers.faiss import FaissPeer, variances
-from dqindex.build import build_index
-from dqindex.index import DQIndex
-from dqindex.spec import dissect
-from dqindex.vectors.convert import Float32
+from dqindex.index.adding import apply_transform
+from dqindex.index.anatomy import dissect
+from dqindex.index.build import build_index
+from dqindex.index.index import DQIndex
 
 SAMPLE = 65536
 

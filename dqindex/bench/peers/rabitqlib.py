@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from rabitqlib import IvfIndex, RaBitQKMeans
 
-from dqindex.bench.peers.base import Int64, Options, Peer, default_lists, pad, probes
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import Options, Peer, default_lists, pad, probes
 
 
 class RabitqlibPeer(Peer):

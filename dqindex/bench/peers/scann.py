@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scann import ReorderType, scann_ops_pybind
 
-from dqindex.bench.peers.base import Int64, Options, Peer, default_lists, probes
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import Options, Peer, default_lists, probes
 from dqindex.errors import SpecError
-from dqindex.vectors.convert import Float32
 
 TRAINING = 250_000
 REORDER = {

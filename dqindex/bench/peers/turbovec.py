@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import turbovec
 
-from dqindex.bench.peers.base import Int64, Options, Peer, pad
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import Options, Peer, pad
 
 CALIBRATION = 1024
 

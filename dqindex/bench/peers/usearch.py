@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from usearch.index import Index
 
-from dqindex.bench.peers.base import EF, Int64, Options, Peer
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import EF, Options, Peer
 
 BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1}
 

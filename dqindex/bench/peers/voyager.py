@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import voyager
 
-from dqindex.bench.peers.base import EF, Int64, Options, Peer
-from dqindex.vectors.convert import Float32
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import EF, Options, Peer
 
 BYTES = {"Float32": 4, "Float8": 1, "E4M3": 1}
 

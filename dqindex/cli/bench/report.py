@@ -10,7 +10,7 @@ from dqindex.cli import options
 from dqindex.cli.terminal import say
 
 if TYPE_CHECKING:
-    from dqindex.sids.map import SemanticIds
+    from dqindex.sids.semantic_ids import SemanticIds
 
 
 @click.command("report")
@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="REPORT.html", help="The page; needs no network.")
 @click.option("--png", metavar="PICTURE.png", help="The frontiers as a picture, for a README.")
 @click.option(
-    "--sids", "map_path", metavar="MAP",
+    "--sids",
+    "map_path",
+    metavar="MAP",
     help="A map of semantic IDs, own or foreign: adds token distributions and an item explorer.",
-)  # fmt: skip
+)
 @click.option(
-    "--vectors", metavar="ITEMS",
+    "--vectors",
+    metavar="ITEMS",
     help="The map's items, in its order: adds their true neighbours to the explorer.",
-)  # fmt: skip
+)
 @click.option(
-    "--titles", metavar="FILE",
+    "--titles",
+    metavar="FILE",
     help="What to call the items: a Parquet file with a text column, in the map's order or with "
     "the map's ids.",
-)  # fmt: skip
+)
 @click.option(
-    "--title-column", metavar="NAME",
+    "--title-column",
+    metavar="NAME",
     help="Column of the titles.  [default: title, or the only text column beside the ids]",
-)  # fmt: skip
+)
 @options.compose(options.vector_column, options.id_column, options.threads, options.quiet)
 def command(
     results: tuple[str, ...],
@@ -53,8 +58,8 @@ def command(
     The page holds all it needs: charts, a table that sorts, and for --sids an explorer of items.
     """
     from dqindex.bench.results import read_results
-    from dqindex.store import check_writable
-    from dqindex.threads import thread_limit
+    from dqindex.parallel.threads import thread_limit
+    from dqindex.storage.files import check_writable
 
     if output is None and png is None:
         raise click.UsageError("give -o REPORT.html, --png PICTURE.png, or both")
@@ -80,7 +85,7 @@ def command(
 
 
 def _map(path: str | None) -> SemanticIds | None:
-    from dqindex.sids.formats import read_sids
+    from dqindex.sids.semantic_ids import read_sids
 
     return None if path is None else read_sids(path)
 

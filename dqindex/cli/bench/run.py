@@ -29,49 +29,73 @@ def _grid(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
 
 @click.command("run")
 @click.option(
-    "--data", required=True, metavar="DATA",
+    "--data",
+    required=True,
+    metavar="DATA",
     help="Vectors of any format, an HDF5 file of ann-benchmarks, or a set that a package carries: "
     "glove-50, fr-300.",
-)  # fmt: skip
+)
 @click.option(
-    "--queries", metavar="Q",
+    "--queries",
+    metavar="Q",
     help="Queries.  [default: those of the HDF5 file, else rows held out of DATA]",
-)  # fmt: skip
+)
 @click.option(
-    "--n-queries", type=click.IntRange(min=1), default=1000, show_default=True,
+    "--n-queries",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
     help="How many rows to hold out, or how many of the queries to use.",
-)  # fmt: skip
+)
 @click.option(
-    "--metric", type=click.Choice(["l2", "ip", "cosine"]),
+    "--metric",
+    type=click.Choice(["l2", "ip", "cosine"]),
     help="What near means.  [default: the HDF5 file's, else l2]",
-)  # fmt: skip
+)
 @click.option(
-    "--spec", "specs", multiple=True, metavar="SPEC",
+    "--spec",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
     help="Any spec of 'dqindex build'; may be repeated.",
-)  # fmt: skip
+)
 @click.option(
-    "--peer", "peers", multiple=True, metavar="PEER[:OPTIONS]",
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="PEER[:OPTIONS]",
     help=f"A library and its options: faiss:OPQ16,IVF512,PQ16 or hnswlib:M=16; may be repeated. "
     f"There are {PEERS}.",
-)  # fmt: skip
+)
 @click.option(
-    "--param", "grid", multiple=True, callback=_grid, metavar="NAME=V,V",
+    "--param",
+    "grid",
+    multiple=True,
+    callback=_grid,
+    metavar="NAME=V,V",
     help="Values of a search parameter (nprobe, efSearch, k_factor_rf, ht, ef, …) instead of the "
     "default sweep; may be repeated.",
-)  # fmt: skip
+)
 @click.option(
-    "--auto", is_flag=True,
+    "--auto",
+    is_flag=True,
     help="Measure only the points that no other of the same method beats in recall and speed.",
-)  # fmt: skip
+)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
 @click.option(
-    "--threads", multiple=True, type=click.IntRange(min=1), metavar="N",
+    "--threads",
+    multiple=True,
+    type=click.IntRange(min=1),
+    metavar="N",
     help="Threads of the searches; once more for a further pass.  [default: 1, then all CPUs]",
-)  # fmt: skip
+)
 @click.option(
-    "-o", "--output", required=True, metavar="RESULTS.jsonl",
+    "-o",
+    "--output",
+    required=True,
+    metavar="RESULTS.jsonl",
     help="Results; appended to, and what is there is not measured again.",
-)  # fmt: skip
+)
 @options.vector_column
 @options.compose(options.seed, options.quiet)
 def command(

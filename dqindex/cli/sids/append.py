@@ -31,9 +31,8 @@ def command(
     quiet: bool,
 ) -> None:
     """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
-    from dqindex.sids.append import append
-    from dqindex.sids.map import model_beside
-    from dqindex.store import check_writable
+    from dqindex.sids.map_file import model_beside
+    from dqindex.storage.files import check_writable
 
     for path in (output, delta):
         if path is not None:
@@ -41,7 +40,7 @@ def command(
     sids = loading.load_with_model(map_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
     with progress(quiet) as report:
-        whole, new = append(sids, source, threads=threads, block_rows=block_rows, progress=report)
+        whole, new = sids.append(source, threads=threads, block_rows=block_rows, progress=report)
     if delta is not None:
         new.save(delta)
     beside = model_beside(output, whole.fingerprint)

@@ -13,21 +13,32 @@ from dqindex.cli.sids import loading
 from dqindex.cli.terminal import table
 
 FIGURES = (
-    "unique_share", "collision_rate", "singleton_share", "largest_group", "gini", "entropy_ratio",
-    "distortion", "r_squared", "neighbors_decoded", "neighbors_tokens",
-)  # fmt: skip
+    "unique_share",
+    "collision_rate",
+    "singleton_share",
+    "largest_group",
+    "gini",
+    "entropy_ratio",
+    "distortion",
+    "r_squared",
+    "neighbors_decoded",
+    "neighbors_tokens",
+)
 
 
 @click.command("evaluate")
 @click.argument("map_path", metavar="MAP")
 @click.option(
-    "--vectors", metavar="ITEMS",
+    "--vectors",
+    metavar="ITEMS",
     help="The items' vectors, in the map's order: adds distortion and neighbourhoods.",
-)  # fmt: skip
+)
 @click.option(
-    "--format", "form", metavar="FORMAT",
+    "--format",
+    "form",
+    metavar="FORMAT",
     help="Format of MAP: parquet, lc-rec, csv, jsonl, offset, npy.  [default: by its content]",
-)  # fmt: skip
+)
 @loading.model
 @options.compose(options.vector_column, options.threads, options.seed, options.as_json)
 def command(
@@ -41,11 +52,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry."""
-    from dqindex.model import DQModel
-    from dqindex.sids.formats import read_sids
-    from dqindex.sids.map import model_beside
-    from dqindex.sids.quality import evaluate
-    from dqindex.threads import thread_limit
+    from dqindex.parallel.threads import thread_limit
+    from dqindex.quantizer.model import DQModel
+    from dqindex.sids.map_file import model_beside
+    from dqindex.sids.semantic_ids import read_sids
 
     sids = read_sids(map_path, form)
     beside = model_beside(map_path, sids.fingerprint)
@@ -55,7 +65,7 @@ def command(
         sids.attach(DQModel.load(beside))
     source = None if vectors is None else options.open_source(vectors, vector_column, None)
     with thread_limit(threads):
-        figures = evaluate(sids, source, seed=seed)
+        figures = sids.evaluate(source, seed=seed)
     if as_json:
         click.echo(json.dumps(figures, indent=2))
     else:
@@ -73,21 +83,30 @@ def _print(name: str, figures: dict[str, Any]) -> None:
     if information is not None:
         between = " and ".join(str(level) for level in information["between"])
         rows += [
-            ["mutual information, mean",
-             *(_text(figures[stage]["mutual_information"]["mean"]) for stage in stages)],
-            [f"mutual information, largest (levels {between})",
-             *(_text(figures[stage]["mutual_information"]["largest"]) for stage in stages)],
-        ]  # fmt: skip
+            [
+                "mutual information, mean",
+                *(_text(figures[stage]["mutual_information"]["mean"]) for stage in stages),
+            ],
+            [
+                f"mutual information, largest (levels {between})",
+                *(_text(figures[stage]["mutual_information"]["largest"]) for stage in stages),
+            ],
+        ]
     table(f"{name}: {figures['n']:,} items", ["figure", *stages], rows)
     table(
         "Levels",
         ["level", "size", "coverage", "dead", "perplexity"],
         [
-            [place, level["size"], f"{level['coverage']:.2%}", level["dead"],
-             f"{level['perplexity']:.1f}"]
+            [
+                place,
+                level["size"],
+                f"{level['coverage']:.2%}",
+                level["dead"],
+                f"{level['perplexity']:.1f}",
+            ]
             for place, level in enumerate(figures["after"]["levels"])
         ],
-    )  # fmt: skip
+    )
 
 
 def _text(value: Any) -> str:

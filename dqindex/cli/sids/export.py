@@ -12,18 +12,20 @@ from dqindex.cli.terminal import say
 @click.argument("map_path", metavar="MAP")
 @click.option("-o", "--output", required=True, metavar="FILE", help="File to write.")
 @click.option(
-    "--format", "form", required=True,
+    "--format",
+    "form",
+    required=True,
     type=click.Choice(["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse"]),
-    help="lc-rec: {\"0\": [\"<a_60>\", …]}; offset: one contiguous vocabulary; reverse: the items "
+    help='lc-rec: {"0": ["<a_60>", …]}; offset: one contiguous vocabulary; reverse: the items '
     "of each ID.",
-)  # fmt: skip
+)
 @options.quiet
 def command(map_path: str, output: str, form: str, quiet: bool) -> None:
     """Write MAP (in any of the formats) in the format a recommender reads."""
-    from dqindex.sids.formats import export, read_sids
-    from dqindex.store import check_writable
+    from dqindex.sids.semantic_ids import read_sids
+    from dqindex.storage.files import check_writable
 
     check_writable(output)
     sids = read_sids(map_path)
-    export(sids, output, form)
+    sids.export(output, form)
     say(f"{output}: {len(sids):,} items as {form}", quiet)

@@ -24,32 +24,51 @@ def levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.argument("items")
 @click.option("-o", "--output", required=True, metavar="MAP", help="Parquet file to write.")
 @click.option(
-    "-L", "--subspaces", "n_subspaces", type=click.IntRange(min=1), default=8, show_default=True,
+    "-L",
+    "--subspaces",
+    "n_subspaces",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
     help="Tokens an item, beside the coarse ones.",
-)  # fmt: skip
+)
 @click.option(
-    "-K", "--codewords", "n_codewords", default="256", show_default=True, callback=sizes,
+    "-K",
+    "--codewords",
+    "n_codewords",
+    default="256",
+    show_default=True,
+    callback=sizes,
     help="Codes a token: one number, or one a token (512,256,256,128).",
-)  # fmt: skip
+)
 @click.option(
-    "--coarse", callback=levels, metavar="SIZES",
+    "--coarse",
+    callback=levels,
+    metavar="SIZES",
     help="Put k-means tokens in front (256, or 256,256 for residual levels), so that the first "
     "token is a category. Without them no token depends on another: a prefix of an ID means no "
     "more than its tokens, and a beam search over prefixes prunes nothing.",
-)  # fmt: skip
+)
 @click.option(
-    "--model", "model_path", metavar="MODEL",
+    "--model",
+    "model_path",
+    metavar="MODEL",
     help="Use this model; -L, -K, --coarse and --balance are then its own.",
-)  # fmt: skip
+)
 @click.option(
-    "--unique", type=click.Choice(["reassign", "none", "suffix", "cap"]), default="reassign",
+    "--unique",
+    type=click.Choice(["reassign", "none", "suffix", "cap"]),
+    default="reassign",
     show_default=True,
     help="Items with the same tokens: the nearest keeps them and each other gets the nearest free "
     "tuple; or leave them; or count them in a last token; or let --cap items share.",
-)  # fmt: skip
+)
 @click.option(
-    "--cap", type=click.IntRange(min=1), default=1, help="With --unique cap: most items an ID.",
-)  # fmt: skip
+    "--cap",
+    type=click.IntRange(min=1),
+    default=1,
+    help="With --unique cap: most items an ID.",
+)
 @options.balance("variance")
 @options.source
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
@@ -69,10 +88,10 @@ def command(
     Writes MAP (item_id, codes, base_codes, distortion) and, unless --model is given, the model
     beside it, named by its fingerprint: 'append' and 'refit' find it there.
     """
-    from dqindex.model import DQModel
-    from dqindex.sids.extract import semantic_ids
-    from dqindex.sids.map import model_beside
-    from dqindex.store import check_writable
+    from dqindex.quantizer.model import DQModel
+    from dqindex.sids.map_file import model_beside
+    from dqindex.sids.semantic_ids import semantic_ids
+    from dqindex.storage.files import check_writable
 
     check_writable(output)
     source = options.open_source(items, vector_column, id_column, ids_path)

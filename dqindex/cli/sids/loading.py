@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from dqindex.sids.map import SemanticIds
+    from dqindex.sids.semantic_ids import SemanticIds
 
 model = click.option(
-    "--model", "model_path", metavar="MODEL",
+    "--model",
+    "model_path",
+    metavar="MODEL",
     help="The model that made the map.  [default: the one that 'extract' left beside it]",
-)  # fmt: skip
+)
 
 
 def load_with_model(path: str, model_path: str | None) -> SemanticIds:
@@ -24,8 +26,9 @@ def load_with_model(path: str, model_path: str | None) -> SemanticIds:
         If the model is missing, or another.
     """
     from dqindex.errors import StorageError
-    from dqindex.model import DQModel
-    from dqindex.sids.map import SemanticIds, model_beside
+    from dqindex.quantizer.model import DQModel
+    from dqindex.sids.map_file import model_beside
+    from dqindex.sids.semantic_ids import SemanticIds
 
     sids = SemanticIds.load(path)
     beside = model_beside(path, sids.fingerprint)

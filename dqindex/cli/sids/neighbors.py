@@ -11,9 +11,12 @@ from dqindex.cli.terminal import progress, say
 @click.command("neighbors")
 @click.argument("map_path", metavar="MAP")
 @click.option(
-    "-o", "--output", required=True, metavar="EDGES",
+    "-o",
+    "--output",
+    required=True,
+    metavar="EDGES",
     help="Parquet file to write: source, target, weight.",
-)  # fmt: skip
+)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Most edges.")
 @options.compose(options.threads, options.quiet)
 def command(map_path: str, output: str, k: int, threads: int | None, quiet: bool) -> None:
@@ -24,10 +27,10 @@ def command(map_path: str, output: str, k: int, threads: int | None, quiet: bool
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dqindex.sids.formats import read_sids
-    from dqindex.sids.neighbors import linkage
-    from dqindex.store import atomic_file
-    from dqindex.threads import thread_limit
+    from dqindex.parallel.threads import thread_limit
+    from dqindex.sids.linkage import linkage
+    from dqindex.sids.semantic_ids import read_sids
+    from dqindex.storage.files import atomic_file
 
     sids = read_sids(map_path)
     ids = sids.item_ids

@@ -16,9 +16,12 @@ from dqindex.cli.terminal import progress, table
 @click.argument("items")
 @click.option("-o", "--output", required=True, metavar="MAP", help="New map to write.")
 @click.option(
-    "--rotation", type=click.Choice(["keep", "new"]), default="keep", show_default=True,
+    "--rotation",
+    type=click.Choice(["keep", "new"]),
+    default="keep",
+    show_default=True,
     help="Keep the rotation of the old model, or fit it too.",
-)  # fmt: skip
+)
 @loading.model
 @options.source
 @options.compose(options.threads, options.seed, options.quiet, options.as_json)
@@ -41,15 +44,14 @@ def command(
     Codebooks start from the old ones and are matched to the old labels, so that tokens keep their
     meaning. Prints the churn of items in both maps, beside that of a fit from nothing.
     """
-    from dqindex.sids.map import model_beside
-    from dqindex.sids.refit import refit
-    from dqindex.store import check_writable
+    from dqindex.sids.map_file import model_beside
+    from dqindex.storage.files import check_writable
 
     check_writable(output)
     sids = loading.load_with_model(map_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
     with progress(quiet) as report:
-        result = refit(sids, source, rotation=rotation, seed=seed, threads=threads, progress=report)
+        result = sids.refit(source, rotation=rotation, seed=seed, threads=threads, progress=report)
     new = result.sids
     new.need_model().save(model_beside(output, new.fingerprint))
     new.save(output)

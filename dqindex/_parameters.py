@@ -1,0 +1,149 @@
+"""What a parameter may be: rules as data, and the one place where a value is held against them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from dqindex.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Rule(NamedTuple):
+    """What a value must be, as a test and in words that follow "it must be"."""
+
+    holds: Callable[[Any], bool]
+    text: str
+
+
+def or_none(rule: Rule) -> Rule:
+    """What `rule` allows, or None."""
+    return Rule(lambda value: value is None or rule.holds(value), f"{rule.text} or None")
+
+
+def integer(at_least: int) -> Rule:
+    """An integer of at least `at_least`; numpy's count, booleans do not."""
+    return Rule(
+        lambda value: _is_integer(value) and value >= at_least, f"an integer of at least {at_least}"
+    )
+
+
+def integers(at_least: int) -> Rule:
+    """A sequence of integers of at least `at_least`."""
+    one = integer(at_least)
+    return Rule(
+        lambda value: _is_sequence(value) and all(map(one.holds, value)),
+        f"a list of integers of at least {at_least}",
+    )
+
+
+def integer_or_integers(at_least: int) -> Rule:
+    """An integer of at least `at_least`, or a sequence of them."""
+    one, some = integer(at_least), integers(at_least)
+    return Rule(
+        lambda value: one.holds(value) or some.holds(value), f"{one.text}, or a list of them"
+    )
+
+
+def number(*, more_than: float = -math.inf, less_than: float = math.inf) -> Rule:
+    """A finite number between two that are themselves excluded."""
+    bounds = [f"more than {more_than:g}"] if more_than > -math.inf else []
+    bounds += [f"less than {less_than:g}"] if less_than < math.inf else []
+    return Rule(
+        lambda value: _is_number(value) and more_than < value < less_than,
+        " ".join(["a finite number", *([" and ".join(bounds)] if bounds else [])]),
+    )
+
+
+def number_at_least(least: float) -> Rule:
+    """A finite number that is not below `least`."""
+    return Rule(
+        lambda value: _is_number(value) and value >= least, f"a finite number of at least {least:g}"
+    )
+
+
+def one_of(*options: str) -> Rule:
+    """One of a few words."""
+    return Rule(
+        lambda value: isinstance(value, str) and value in options,
+        "one of " + ", ".join(map(repr, options)),
+    )
+
+
+def boolean() -> Rule:
+    """True or False."""
+    return Rule(lambda value: type(value).__name__ in ("bool", "bool_"), "True or False")
+
+
+def text() -> Rule:
+    """Text."""
+    return Rule(lambda value: isinstance(value, str), "text")
+
+
+def path() -> Rule:
+    """A path on this machine."""
+    return Rule(lambda value: isinstance(value, str | Path) and str(value) != "", "a path")
+
+
+def callback() -> Rule:
+    """Something that can be called."""
+    return Rule(callable, "a function")
+
+
+def instance(*kinds: type) -> Rule:
+    """An object of one of `kinds`."""
+    return Rule(
+        lambda value: isinstance(value, kinds), " or ".join(f"a {kind.__name__}" for kind in kinds)
+    )
+
+
+def check(owner: str, name: str, value: Any, rule: Rule) -> None:
+    """Refuse a `value` of the parameter `name` that `rule` does not allow.
+
+    Raises
+    ------
+    InputError
+    """
+    if not rule.holds(value):
+        raise InputError(f"{owner}: {name} is {value!r}; it must be {rule.text}")
+
+
+def checked(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that its arguments are held against `rules` before it runs."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs).arguments
+            for name, rule in rules.items():
+                if name in given:
+                    check(function.__qualname__, name, given[name], rule)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_sequence(value: Any) -> bool:
+    # An array as well, without importing numpy for it.
+    return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or (
+        hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1
+    )

@@ -1,0 +1,1 @@
+"""ANN indexes that stock FAISS reads."""

@@ -1,0 +1,138 @@
+"""Add vectors to a trained index: in parallel, and with the same bytes at any thread count.
+
+FAISS's own ``add`` hands a whole block to a BLAS whose rounding depends on the number of threads,
+and encodes along a path that is several times slower than the one in `dqindex.quantizer.encoding`.
+Here rows go through in fixed pieces, a piece a thread, while the next are read; where the codes are
+whole they are made here and handed to FAISS ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from dqindex._types import Float32
+from dqindex.index.anatomy import dissect
+from dqindex.parallel.pieces import cut, pieces
+from dqindex.parallel.threads import parallel_map, single_blas_thread
+from dqindex.quantizer.encoding import code_dtype, nearest_codes, quantizer_is_faster
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def apply_transform(link: Any, x: Float32, *, in_place: bool = False) -> Float32:
+    """``link.apply(x)``, piece by piece on all threads; over `x` itself where that fits."""
+    out = x
+    if not in_place or link.d_out != link.d_in:
+        out = np.empty((len(x), link.d_out), dtype=np.float32)
+
+    def piece(part: slice) -> None:
+        out[part] = link.apply(np.ascontiguousarray(x[part]))
+
+    for _ in parallel_map(piece, pieces(len(x), x.shape[1])):
+        pass
+    return out
+
+
+def coarse_residuals(quantizer: Any, rows: Float32) -> tuple[npt.NDArray[np.int64], Float32]:
+    """List of every row, and what its centroid leaves over; on this thread."""
+    lists = quantizer.assign(rows, 1)[:, 0]
+    return lists, rows - quantizer.reconstruct_batch(lists)
+
+
+def add_blocks(index: Any, blocks: Iterable[Float32]) -> Iterator[int]:
+    """Add the rows of all `blocks` at the end of `index`, which must be trained.
+
+    Yields the number of rows of each part that was added; nothing happens unless they are drawn.
+    """
+    index = faiss.downcast_index(index)
+    parts = dissect(index)
+    core = parts.core
+    if (
+        type(core) in (faiss.IndexPQ, faiss.IndexIVFPQ)
+        and parts.refine is None
+        and core.code_size * 8 == core.pq.M * core.pq.nbits
+    ):
+        yield from _add_codes(index, parts.chain, core, blocks)
+        return
+    for block in blocks:
+        _add_block(index, block)
+        yield len(block)
+
+
+def _add_block(index: Any, x: Float32) -> None:
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        for place in range(index.chain.size()):
+            x = apply_transform(faiss.downcast_VectorTransform(index.chain.at(place)), x)
+        _add_block(index.index, x)
+        index.ntotal = index.index.ntotal
+    elif isinstance(index, faiss.IndexRefine):
+        for _ in add_blocks(index.base_index, [x]):
+            pass
+        with single_blas_thread():
+            index.refine_index.add(np.ascontiguousarray(x))
+        index.ntotal = index.refine_index.ntotal
+    else:
+        with single_blas_thread():
+            index.add(np.ascontiguousarray(x))
+
+
+def _add_codes(index: Any, chain: list[Any], core: Any, blocks: Iterable[Float32]) -> Iterator[int]:
+    """Encode here, and store the codes."""
+    encode = _encoder(chain, core)
+    inverted = isinstance(core, faiss.IndexIVFPQ)
+    # FAISS's kernels need no large pieces; smaller ones spread better.
+    width = core.d if quantizer_is_faster(core.pq.dsub, core.pq.nbits) else core.pq.dsub
+    for codes in parallel_map(encode, cut(blocks, width)):
+        if inverted:
+            core.add_sa_codes(codes, np.arange(core.ntotal, core.ntotal + len(codes)))
+        else:
+            core.add_sa_codes(codes)
+        yield len(codes)
+    _set_total(index, core.ntotal)
+
+
+def _set_total(index: Any, total: int) -> None:
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        _set_total(index.index, total)
+        index.ntotal = total
+
+
+def _encoder(chain: list[Any], core: Any) -> Callable[[Float32], Bytes]:
+    """A function of rows that gives FAISS's codes, list number first; on its thread."""
+    pq = core.pq
+    codebooks = list(faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub))
+    inverted = isinstance(core, faiss.IndexIVFPQ)
+
+    def codes_of(rows: Float32) -> Bytes:
+        if quantizer_is_faster(pq.dsub, pq.nbits):
+            return np.asarray(pq.compute_codes(np.ascontiguousarray(rows)))
+        codes = np.empty((len(rows), pq.M), dtype=code_dtype(pq.ksub))
+        nearest_codes(rows, codebooks, codes)
+        return codes if pq.nbits == 8 else _packed(codes, pq.nbits)
+
+    def encode(rows: Float32) -> Bytes:
+        rows = np.ascontiguousarray(rows)
+        for link in chain:
+            rows = link.apply(rows)
+        if not inverted:
+            return codes_of(rows)
+        lists, residuals = coarse_residuals(core.quantizer, rows)
+        # FAISS's layout: the list number in as few bytes as fit, little-endian, then the code.
+        prefix = lists.astype("<i8")[:, None].view(np.uint8)[:, : core.coarse_code_size()]
+        return np.hstack([prefix, codes_of(residuals if core.by_residual else rows)])
+
+    return encode
+
+
+def _packed(codes: npt.NDArray[Any], bits: int) -> Bytes:
+    """Codes as FAISS packs them: `bits` each, one after another, the lowest bit first."""
+    little = codes.astype("<u2").view(np.uint8).reshape(*codes.shape, 2)
+    each = np.unpackbits(little, axis=2, bitorder="little")[:, :, :bits]
+    return np.packbits(each.reshape(len(codes), -1), axis=1, bitorder="little")

@@ -1,0 +1,59 @@
+"""The parts of a FAISS index that training, adding and searching have to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The parts of a FAISS index that training has to reach.
+
+    Attributes
+    ----------
+    chain : list of faiss.VectorTransform
+        Transforms from the input to `core`, outermost first.
+    core : faiss.Index
+        The index behind all transforms and refinements.
+    pq : faiss.ProductQuantizer or None
+        Of `core`, or of its storage.
+    refine : faiss.IndexRefine or None
+    """
+
+    chain: list[Any]
+    core: Any
+    pq: Any
+    refine: Any
+
+    @property
+    def ivf(self) -> Any:
+        """`core` where it is an inverted file, else None."""
+        return self.core if hasattr(self.core, "nlist") else None
+
+    @property
+    def encodes_residuals(self) -> bool:
+        """Whether what is quantised is the residual to a coarse centroid."""
+        return self.ivf is not None and bool(getattr(self.core, "by_residual", False))
+
+
+def dissect(index: faiss.Index) -> Anatomy:
+    """Find the parts of `index`."""
+    chain: list[Any] = []
+    refine = None
+    core = faiss.downcast_index(index)
+    while True:
+        if isinstance(core, faiss.IndexPreTransform):
+            chain += [
+                faiss.downcast_VectorTransform(core.chain.at(i)) for i in range(core.chain.size())
+            ]
+            core = faiss.downcast_index(core.index)
+        elif isinstance(core, faiss.IndexRefine):
+            refine = core
+            core = faiss.downcast_index(core.base_index)
+        else:
+            break
+    holder = faiss.downcast_index(core.storage) if hasattr(core, "storage") else core
+    return Anatomy(chain, core, getattr(holder, "pq", None), refine)

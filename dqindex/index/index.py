@@ -1,0 +1,219 @@
+"""`DQIndex`: a FAISS index with ids and its model; save, open, search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dqindex.errors import InputError, IntegrityError, SpecError
+from dqindex.index.folder import (
+    IndexWriter,
+    Manifest,
+    checked,
+    read_faiss,
+    read_version,
+    write_faiss,
+    write_folder,
+)
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.model import DQModel
+from dqindex.vectors import open_vectors
+from dqindex.vectors.matrix import check_matrix
+
+
+class SearchResult(NamedTuple):
+    """Neighbours, the nearest first.
+
+    Attributes
+    ----------
+    ids : (n_queries, k) array
+        The catalogue's ids (int64, or str in an object array), or positions if it has none;
+        -1, or None for strings, where fewer than k were found.
+    distances : (n_queries, k) float32
+        As FAISS gives them: squared L2 for ``l2``; inner product (larger is nearer) for ``ip``;
+        squared L2 of unit vectors, which is 2 - 2 cos, for ``cosine``.
+    positions : (n_queries, k) int64
+        Row of each neighbour in the vectors that were indexed, -1 where there is none.
+    """
+
+    ids: npt.NDArray[Any]
+    distances: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.int64]
+
+
+class DQIndex:
+    """A trained FAISS index with the catalogue's ids and the DQ model behind it.
+
+    Made by `dqindex.build_index` or `open_index`.
+
+    Attributes
+    ----------
+    index : faiss.Index
+        Plain FAISS; all of its interface is there.
+    manifest : dict
+        Spec, metric, n, d, settings, versions: what ``dqindex info --json`` prints.
+    ids : pyarrow.Array or None
+    model : DQModel or None
+        Transform and codebooks, for specs that start with DQ and end in PQ.
+    training_seconds : dict
+        Seconds of each part of the training; empty for an index that was opened.
+    """
+
+    def __init__(
+        self,
+        index: faiss.Index,
+        manifest: Manifest,
+        ids: pa.Array | None = None,
+        model: DQModel | None = None,
+        training_seconds: dict[str, float] | None = None,
+    ) -> None:
+        self.index = index
+        self.manifest = manifest
+        self.ids = ids
+        self.model = model
+        self.training_seconds = training_seconds or {}
+
+    def __repr__(self) -> str:
+        return f"<DQIndex {self.spec} {self.manifest['metric']}: {self.n} x {self.d}>"
+
+    @property
+    def spec(self) -> str:
+        """The spec it was built from."""
+        return str(self.manifest["spec"])
+
+    @property
+    def n(self) -> int:
+        """Number of vectors."""
+        return int(self.index.ntotal)
+
+    @property
+    def d(self) -> int:
+        """Their width."""
+        return int(self.index.d)
+
+    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Set FAISS search parameters by name: nprobe, efSearch, k_factor_rf, ht, ….
+
+        Raises
+        ------
+        SpecError
+            If this index has no parameter of that name.
+        """
+        space = faiss.ParameterSpace()
+        for name, value in parameters.items():
+            try:
+                space.set_index_parameter(self.index, name, float(value))
+            except (RuntimeError, ValueError):
+                raise SpecError(
+                    f"search parameter {name}={value} does not fit an index {self.spec!r}; IVF "
+                    "takes nprobe, HNSW efSearch, a refined index k_factor_rf"
+                ) from None
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        threads: int | None = None,
+    ) -> SearchResult:
+        """The `k` nearest neighbours of every query.
+
+        Parameters
+        ----------
+        queries : array (n_queries, d), path, or VectorSource
+        k : int
+        parameters : mapping, optional
+            FAISS search parameters; they stay set.
+        threads : int, optional
+            All CPUs by default.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If the queries are of another width or not finite, or k is less than 1.
+        SpecError
+            If a parameter does not exist.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; ask for at least 1 neighbour")
+        if isinstance(queries, str | Path):
+            queries = open_vectors(queries)
+        if hasattr(queries, "read"):
+            queries = queries.read()
+        array = check_matrix(queries, "this index", width=self.d)
+        if parameters:
+            self.set_parameters(parameters)
+        with thread_limit(threads):
+            distances, positions = self.index.search(
+                np.ascontiguousarray(array, dtype=np.float32), k
+            )
+        return SearchResult(self._named(positions), distances, positions)
+
+    def _named(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if self.ids is None:
+            return positions
+        found = positions >= 0
+        taken = self.ids.take(pa.array(np.where(found, positions, 0).ravel()))
+        names = np.asarray(taken.to_numpy(zero_copy_only=False)).reshape(positions.shape)
+        if names.dtype == object:
+            names = names.copy()
+            names[~found] = None
+            return names
+        return np.where(found, names, np.int64(-1))
+
+    def save(self, folder: str | Path | IndexWriter) -> None:
+        """Publish the index to `folder`, replacing one that stands there in a single step.
+
+        Raises
+        ------
+        StorageError, BusyError
+            If it can't be written; what stood there is then untouched.
+        """
+        if not isinstance(folder, IndexWriter):
+            with write_folder(folder) as writer:
+                self.save(writer)
+            return
+        folder.write("index", lambda file: write_faiss(self.index, file))
+        if self.ids is not None:
+            table = pa.table({"id": self.ids})
+            folder.write("ids", lambda file: pq.write_table(table, pa.PythonFile(file, mode="w")))
+        if self.model is not None:
+            content = self.model.to_bytes()
+            folder.write("model", lambda file: file.write(content))
+        folder.commit(self.manifest)
+
+
+def open_index(folder: str | Path) -> DQIndex:
+    """Open an index folder; every file is verified against its SHA-256 before it is parsed.
+
+    Raises
+    ------
+    StorageError
+        If there is no index.
+    FileFormatError, IntegrityError
+        If it is of an unknown format, or damaged.
+    """
+
+    def load(manifest: Manifest, path: Path) -> DQIndex:
+        ids = model = None
+        with checked(path, manifest, "index") as file:
+            index = read_faiss(file)
+        if "ids" in manifest["files"]:
+            with checked(path, manifest, "ids") as file:
+                ids = pq.read_table(pa.PythonFile(file)).column("id").combine_chunks()
+        if "model" in manifest["files"]:
+            with checked(path, manifest, "model") as file:
+                model = DQModel.from_bytes(file.read(), file.name)
+        if index.ntotal != manifest["n"] or index.d != manifest["d"]:
+            raise IntegrityError(f"{path}: the manifest and the index disagree; build it again")
+        return DQIndex(index, manifest, ids, model)
+
+    return read_version(folder, load)

@@ -1,0 +1,1 @@
+"""The method: moments, balance, rotation, codebooks."""

@@ -1,0 +1,282 @@
+"""`ProductCodebooks`: one codebook a subspace: train, encode, decode."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex._parameters import integer, integer_or_integers, one_of
+from dqindex._types import Codes, Float32, Matrix, Progress, no_progress
+from dqindex.errors import DQWarning, InputError
+from dqindex.parallel.pieces import pieces
+from dqindex.parallel.threads import parallel_map
+from dqindex.quantizer.encoding import code_dtype, encoder
+from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.kmeans import STARTS, train_kmeans
+from dqindex.quantizer.nearest import nearest
+from dqindex.vectors.matrix import check_matrix
+
+log = logging.getLogger(__name__)
+
+
+class ProductCodebooks(Estimator):
+    """Product quantiser: the axes in L equal parts, k-means in each.
+
+    Jégou et al., "Product Quantization for Nearest Neighbor Search", TPAMI 2011. Applied to the
+    output of `DQTransform`, these are the codebooks C_l of arXiv 2508.11194, and ``encode`` is its
+    quantisation c_l = argmin_j ‖x_l - r_l^j‖².
+
+    Parameters
+    ----------
+    n_subspaces : int, default 8
+        L.
+    n_codewords : int or list of L ints, default 256
+        K, codewords of every subspace, any size, or one size a subspace.
+    seed : int, default 0
+        Of every random choice.
+    n_iter : int, default 16
+        Lloyd iterations.
+    n_redo : int, default 1
+        Runs of k-means, of which the best is kept.
+    init : {"k-means++", "random"}, default "k-means++"
+        Start of k-means.
+    max_points_per_codeword : int, default 256
+        Training vectors beyond this many times K are left out, at random.
+
+    Attributes
+    ----------
+    codebooks_ : list of L arrays (K_l, dsub) float32
+        The codewords r_l^j.
+    unused_codewords_ : (L,) int64
+        Codewords to which no training vector is nearest. With fewer distinct training vectors than
+        codewords, the spare codewords are copies of the first.
+    n_features_in_ : int
+        d_out, L * dsub.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Y = np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32)
+    >>> pq = ProductCodebooks(2, [16, 100]).fit(Y)
+    >>> [codebook.shape for codebook in pq.codebooks_]
+    [(16, 4), (100, 4)]
+    >>> codes = pq.encode(Y)
+    >>> codes.shape, codes.dtype, pq.decode(codes).shape
+    ((2000, 2), dtype('uint8'), (2000, 8))
+    """
+
+    _fitted: ClassVar[str] = "codebooks_"
+    _parameters: ClassVar = {
+        "n_subspaces": integer(1),
+        "n_codewords": integer_or_integers(1),
+        "seed": integer(0),
+        "n_iter": integer(1),
+        "n_redo": integer(1),
+        "init": one_of(*STARTS),
+        "max_points_per_codeword": integer(1),
+    }
+
+    codebooks_: list[Float32]
+    unused_codewords_: npt.NDArray[np.int64]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_subspaces: int = 8,
+        n_codewords: int | list[int] = 256,
+        *,
+        seed: int = 0,
+        n_iter: int = 16,
+        n_redo: int = 1,
+        init: str = "k-means++",
+        max_points_per_codeword: int = 256,
+    ) -> None:
+        self.n_subspaces = n_subspaces
+        self.n_codewords = n_codewords
+        self.seed = seed
+        self.n_iter = n_iter
+        self.n_redo = n_redo
+        self.init = init
+        self.max_points_per_codeword = max_points_per_codeword
+
+    # Learning.
+
+    def sizes(self) -> list[int]:
+        """K of each subspace.
+
+        Raises
+        ------
+        InputError
+            If `n_codewords` is a list of another length than `n_subspaces`.
+        """
+        self._check_params()
+        if isinstance(self.n_codewords, int | np.integer):
+            return [int(self.n_codewords)] * self.n_subspaces
+        sizes = [int(size) for size in self.n_codewords]
+        if len(sizes) != self.n_subspaces:
+            raise InputError(
+                f"n_codewords lists {len(sizes)} sizes for {self.n_subspaces} subspaces; "
+                "give one size a subspace, or one for all"
+            )
+        return sizes
+
+    def training_rows(self) -> int:
+        """Rows beyond which training uses no more."""
+        return self.max_points_per_codeword * max(self.sizes())
+
+    def fit(
+        self,
+        Y: Any,
+        y: Any = None,
+        *,
+        start: list[Float32] | None = None,
+        progress: Progress | None = None,
+    ) -> ProductCodebooks:
+        """Train on `Y`, shape (n, L * dsub), and return self; one subspace a thread.
+
+        Parameters
+        ----------
+        Y : (n, d_out) array-like
+            Projected vectors.
+        start : list of L arrays (K_l, dsub), optional
+            Codebooks to start k-means from, so that codewords keep their labels.
+        progress : callable, optional
+            Called with ("train", subspaces done, L).
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If `Y` is not a finite matrix whose width L divides.
+
+        Warns
+        -----
+        DQWarning
+            If a subspace has fewer distinct training vectors than codewords.
+        """
+        report = progress or no_progress
+        sizes = self.sizes()
+        array = check_matrix(Y, "ProductCodebooks").astype(np.float32, copy=False)
+        n, width = array.shape
+        if width % self.n_subspaces:
+            raise InputError(
+                f"{self.n_subspaces} subspaces do not divide width {width}; DQTransform pads, "
+                "or choose a divisor"
+            )
+        if n > self.training_rows():
+            rng = np.random.default_rng(self.seed)
+            array = array[np.sort(rng.choice(n, self.training_rows(), replace=False))]
+        trained = parallel_map(
+            lambda level: self._train_one(
+                _part(array, level, width // self.n_subspaces),
+                level,
+                sizes[level],
+                None if start is None else start[level],
+            ),
+            range(self.n_subspaces),
+        )
+        self.codebooks_, unused, short = [], [], 0
+        for codebook, idle, spare in trained:
+            self.codebooks_.append(codebook)
+            unused.append(idle)
+            short += spare > 0
+            report("train", len(self.codebooks_), self.n_subspaces)
+        self.unused_codewords_ = np.array(unused, dtype=np.int64)
+        self.n_features_in_ = width
+        if short:
+            warnings.warn(
+                f"{short} of {self.n_subspaces} subspaces have fewer distinct training vectors "
+                f"({n} rows in all) than codewords; {int(self.unused_codewords_.sum())} codewords "
+                "are unused. Train on more vectors or ask for fewer codewords",
+                DQWarning,
+                stacklevel=2,
+            )
+        elif self.unused_codewords_.any():
+            log.info("%d codewords are unused", int(self.unused_codewords_.sum()))
+        return self
+
+    def _train_one(
+        self, part: Float32, level: int, k: int, start: Float32 | None
+    ) -> tuple[Float32, int, int]:
+        codebook, spare = train_kmeans(
+            part,
+            k,
+            n_iter=self.n_iter,
+            n_redo=self.n_redo,
+            init=self.init,
+            seed=self.seed + level,
+            parallel=False,
+            start=start,
+        )
+        used = np.unique(nearest(part, codebook)[0])
+        return codebook, k - len(used), spare
+
+    @classmethod
+    def from_codebooks(cls, codebooks: list[Float32], **params: Any) -> ProductCodebooks:
+        """Codebooks trained elsewhere: L arrays (K_l, dsub) of one dsub."""
+        sizes = [len(codebook) for codebook in codebooks]
+        self = cls(len(sizes), sizes[0] if len(set(sizes)) == 1 else sizes, **params)
+        self.codebooks_ = [np.ascontiguousarray(one, dtype=np.float32) for one in codebooks]
+        widths = {codebook.shape[1] for codebook in self.codebooks_}
+        if len(widths) != 1:
+            raise InputError(f"codebooks of different widths {sorted(widths)}; all need one")
+        self.unused_codewords_ = np.zeros(len(sizes), dtype=np.int64)
+        self.n_features_in_ = len(sizes) * widths.pop()
+        return self
+
+    # Use.
+
+    def encode(self, Y: Any) -> Codes:
+        """Nearest codeword of every subspace: (n, L) in the smallest unsigned dtype that fits."""
+        self._check_fitted()
+        array = check_matrix(Y, "ProductCodebooks", width=self.n_features_in_)
+        codes = np.empty(
+            (len(array), len(self.codebooks_)), dtype=code_dtype(max(map(len, self.codebooks_)))
+        )
+
+        encode = encoder(self.codebooks_)
+
+        def encode_rows(part: slice) -> None:
+            encode(array[part], codes[part])
+
+        width = self.codebooks_[0].shape[1]
+        for _ in parallel_map(encode_rows, pieces(len(array), width)):
+            pass
+        return codes
+
+    def decode(self, codes: Any) -> Float32:
+        """Codewords of `codes`, shape (n, L), side by side: (n, L * dsub).
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong, or a code is outside its codebook.
+        """
+        self._check_fitted()
+        array = np.asarray(codes)
+        if (
+            array.ndim != 2
+            or array.shape[1] != len(self.codebooks_)
+            or array.dtype.kind not in "iu"
+        ):
+            raise InputError(
+                f"codes of shape {array.shape} and dtype {array.dtype}; give integers of shape "
+                f"(n, {len(self.codebooks_)})"
+            )
+        for level, codebook in enumerate(self.codebooks_):
+            column = array[:, level]
+            wrong = np.flatnonzero((column < 0) | (column >= len(codebook)))
+            if wrong.size:
+                raise InputError(
+                    f"code {column[wrong[0]]} in row {wrong[0]}, subspace {level}: the codebook "
+                    f"has {len(codebook)} codewords"
+                )
+        parts = [codebook[array[:, level]] for level, codebook in enumerate(self.codebooks_)]
+        return np.concatenate(parts, axis=1)
+
+
+def _part(array: Matrix, level: int, size: int) -> Float32:
+    return np.ascontiguousarray(array[:, level * size : (level + 1) * size], dtype=np.float32)

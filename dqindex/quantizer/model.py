@@ -1,0 +1,366 @@
+"""`DQModel`: transform and codebooks, behind coarse levels where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex._parameters import integers
+from dqindex._types import Codes, Float32, Float64, Matrix, Progress, no_progress
+from dqindex.errors import InputError
+from dqindex.parallel.pieces import cut
+from dqindex.parallel.threads import parallel_map
+from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.encoding import code_dtype, encoder
+from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.kmeans import train_kmeans
+from dqindex.quantizer.model_file import ModelParts, pack, unpack
+from dqindex.quantizer.nearest import nearest, nearest_in_pieces
+from dqindex.quantizer.transform import DQTransform
+from dqindex.storage.files import atomic_file
+from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
+from dqindex.vectors import open_vectors
+from dqindex.vectors.matrix import check_matrix, check_width
+
+Part = TypeVar("Part", DQTransform, ProductCodebooks)
+
+
+class Losses(NamedTuple):
+    """Per-vector losses, each (n,) float64, in squared units of the vectors.
+
+    Attributes
+    ----------
+    reconstruction : (n,) float64
+        L_R = ‖ẑ - z‖², computed in the original space.
+    codebook : (n,) float64
+        L_C = Σ_l ‖x_l - r_l‖², computed in the subspaces.
+    dropped : (n,) float64
+        Energy of z - z̄ in directions that the transform drops; L_R = L_C + dropped.
+    """
+
+    reconstruction: Float64
+    codebook: Float64
+    dropped: Float64
+
+
+class DQModel(Estimator):
+    """The DQ-VAE of arXiv 2508.11194 as product quantisation on balanced principal axes.
+
+    Parameters
+    ----------
+    n_subspaces : int, default 8
+        L, tokens of the transform's part.
+    n_codewords : int or list of L ints, default 256
+        Codewords of each subspace.
+    coarse : sequence of ints, default ()
+        Sizes of residual k-means levels in front: the first token is then a category, and the
+        transform and codebooks work on what these levels leave over.
+    n_components, balance, center
+        As in `DQTransform`.
+    seed, n_iter, n_redo, init, max_points_per_codeword
+        As in `ProductCodebooks`; `seed` also draws the training sample.
+
+    Attributes
+    ----------
+    transform_ : DQTransform
+    codebooks_ : ProductCodebooks
+    coarse_ : list of arrays (K, d) float32
+        Centroids of each coarse level.
+    n_features_in_ : int
+        d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Z = np.random.default_rng(0).normal(size=(3000, 10)).astype(np.float32)
+    >>> model = DQModel(n_subspaces=4, n_codewords=16).fit(Z)
+    >>> codes = model.encode(Z)
+    >>> codes.shape, codes.dtype
+    ((3000, 4), dtype('uint8'))
+    >>> losses = model.losses(Z)
+    >>> bool(np.allclose(losses.reconstruction, losses.codebook))
+    True
+    """
+
+    _fitted: ClassVar[str] = "codebooks_"
+    _parameters: ClassVar = {
+        **DQTransform._parameters,
+        **ProductCodebooks._parameters,
+        "coarse": integers(1),
+    }
+
+    transform_: DQTransform
+    codebooks_: ProductCodebooks
+    coarse_: list[Float32]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_subspaces: int = 8,
+        n_codewords: int | list[int] = 256,
+        *,
+        coarse: Sequence[int] = (),
+        n_components: int | None = None,
+        balance: str = "variance",
+        center: bool = True,
+        seed: int = 0,
+        n_iter: int = 16,
+        n_redo: int = 1,
+        init: str = "k-means++",
+        max_points_per_codeword: int = 256,
+    ) -> None:
+        self.n_subspaces = n_subspaces
+        self.n_codewords = n_codewords
+        self.coarse = coarse
+        self.n_components = n_components
+        self.balance = balance
+        self.center = center
+        self.seed = seed
+        self.n_iter = n_iter
+        self.n_redo = n_redo
+        self.init = init
+        self.max_points_per_codeword = max_points_per_codeword
+
+    # Learning.
+
+    def _part(self, kind: type[Part]) -> Part:
+        """An unfitted part with this model's settings."""
+        return kind(**{name: getattr(self, name) for name in kind.parameter_names()})
+
+    def codebook_sizes(self) -> list[int]:
+        """Codewords of each subspace, as asked for."""
+        return self._part(ProductCodebooks).sizes()
+
+    def training_rows(self, d: int) -> int:
+        """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
+        largest = max([*self.codebook_sizes(), *self.coarse])
+        return max(self.max_points_per_codeword * largest, 100 * d)
+
+    def fit(self, X: Any, y: Any = None, *, progress: Progress | None = None) -> DQModel:
+        """Learn everything from a uniform sample of `X` and return self.
+
+        Parameters
+        ----------
+        X : array (n, d), path, or VectorSource
+        progress : callable, optional
+            Called with ("train", tokens done, tokens): coarse levels, then subspaces.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If `X` is not a finite, non-empty matrix.
+        """
+        self._check_params()
+        report = progress or no_progress
+        source = open_vectors(X)
+        tokens = len(self.coarse) + self.n_subspaces
+        sample: Matrix = source.sample(self.training_rows(source.d), seed=self.seed)
+        self.coarse_ = []
+        for level, size in enumerate(self.coarse):
+            centroids, _ = train_kmeans(
+                sample.astype(np.float32, copy=False),
+                size,
+                n_iter=self.n_iter,
+                n_redo=self.n_redo,
+                init=self.init,
+                seed=self.seed + 1000 + level,
+            )
+            sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
+            self.coarse_.append(centroids)
+            report("train", level + 1, tokens)
+        self.transform_ = self._part(DQTransform).fit(sample)
+        projected = self.transform_.transform(sample)
+        self.codebooks_ = self._part(ProductCodebooks).fit(
+            projected,
+            progress=lambda what, done, _: report(what, len(self.coarse) + done, tokens),
+        )
+        self.n_features_in_ = source.d
+        return self
+
+    @classmethod
+    def from_parts(
+        cls,
+        transform: DQTransform,
+        codebooks: ProductCodebooks,
+        coarse: Sequence[Float32] = (),
+    ) -> DQModel:
+        """A model of parts that were fitted elsewhere."""
+        self = cls(
+            **{**transform.get_params(), **codebooks.get_params()},
+            coarse=tuple(len(level) for level in coarse),
+        )
+        self.transform_, self.codebooks_ = transform, codebooks
+        self.coarse_ = [np.ascontiguousarray(level, dtype=np.float32) for level in coarse]
+        self.n_features_in_ = transform.n_features_in_
+        return self
+
+    # Use.
+
+    def code_sizes(self) -> list[int]:
+        """Number of codes of every token: coarse levels, then subspaces."""
+        self._check_fitted()
+        return [len(level) for level in [*self.coarse_, *self.codebooks_.codebooks_]]
+
+    def encode(self, X: Any) -> Codes:
+        """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
+        self._check_fitted()
+        array = check_matrix(X, "DQModel", width=self.n_features_in_)
+        return np.concatenate([codes for codes, _ in self.encode_blocks([array])])
+
+    def encode_blocks(
+        self, blocks: Iterable[Matrix], *, distortion: bool = False
+    ) -> Iterator[tuple[Codes, Float64 | None]]:
+        """Tokens of the rows of all `blocks`, part by part in order, while the next are read.
+
+        Parameters
+        ----------
+        blocks : iterable of (b, d) arrays
+            Finite, as a `VectorSource` gives them.
+        distortion : bool
+            Give ‖ẑ - z‖² of every row as well, (n,) float64.
+        """
+        self._check_fitted()
+        width = self.codebooks_.codebooks_[0].shape[1]
+        coder = _Coder(self, distortion)
+        return parallel_map(coder, cut(blocks, width))
+
+    def _coarse_codes(self, array: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
+        codes = np.empty((len(array), len(self.coarse_)), dtype=np.int64)
+        for level, centroids in enumerate(self.coarse_):
+            codes[:, level] = nearest_in_pieces(array, centroids)[0]
+            array = array - centroids[codes[:, level]]
+        return codes, array
+
+    def decode(self, codes: Any) -> Float32:
+        """Reconstruction ẑ of `codes`: (n, d) float32.
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong, or a code is outside its codebook.
+        """
+        self._check_fitted()
+        array = np.asarray(codes)
+        levels = len(self.coarse_)
+        if array.ndim != 2 or array.shape[1] != levels + self.n_subspaces:
+            raise InputError(
+                f"codes of shape {array.shape}; give shape (n, {levels + self.n_subspaces})"
+            )
+        out = self.transform_.inverse_transform(self.codebooks_.decode(array[:, levels:]))
+        for level, centroids in enumerate(self.coarse_):
+            column = array[:, level]
+            wrong = np.flatnonzero((column < 0) | (column >= len(centroids)))
+            if wrong.size:
+                raise InputError(
+                    f"code {column[wrong[0]]} in row {wrong[0]}, coarse level {level}: it has "
+                    f"{len(centroids)} centroids"
+                )
+            out = out + centroids[column]
+        return out.astype(np.float32, copy=False)
+
+    def losses(self, X: Any) -> Losses:
+        """L_R, L_C and the dropped energy of every row of `X`, in float64."""
+        self._check_fitted()
+        array = check_matrix(X, "DQModel", width=self.n_features_in_).astype(np.float64)
+        _, residual = self._coarse_codes(array)
+        projected = self.transform_.transform(residual)
+        codewords = self.codebooks_.decode(self.codebooks_.encode(projected)).astype(np.float64)
+        back = self.transform_.inverse_transform(codewords)
+        kept = self.transform_.inverse_transform(projected)
+        return Losses(
+            reconstruction=((back - residual) ** 2).sum(axis=1),
+            codebook=((projected - codewords) ** 2).sum(axis=1),
+            dropped=((residual - kept) ** 2).sum(axis=1),
+        )
+
+    # Disk.
+
+    def _parts(self) -> ModelParts:
+        return ModelParts(self.get_params(), self.transform_, self.codebooks_, self.coarse_)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the learned tensors: two models with one fingerprint code alike."""
+        self._check_fitted()
+        return tensors_sha256(self._parts().tensors())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
+        self._check_fitted()
+        return pack(self._parts())
+
+    def save(self, path: str | Path) -> None:
+        """Write one ``.safetensors`` file, whole or not at all.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written; a file that stood there is untouched.
+        """
+        content = self.to_bytes()
+        with atomic_file(path) as file:
+            file.write(content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> DQModel:
+        """Read a model, and verify its checksum before anything of it is used.
+
+        Raises
+        ------
+        StorageError, FileFormatError, IntegrityError
+            If the file is missing, not a model of a known format, or damaged.
+        """
+        return cls._unpack(*load_tensors(path), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> DQModel:
+        """Read a model from what `to_bytes` gave; messages call it `name`."""
+        return cls._unpack(*unpack_tensors(data, name), name)
+
+    @classmethod
+    def _unpack(cls, tensors: Tensors, metadata: dict[str, Any], name: str) -> DQModel:
+        parts = unpack(tensors, metadata, name)
+        self = cls(**parts.settings)
+        self.transform_, self.codebooks_, self.coarse_ = parts[1:]
+        self.n_features_in_ = self.transform_.n_features_in_
+        return self
+
+
+class _Coder:
+    """Encodes rows on its thread."""
+
+    def __init__(self, model: DQModel, distortion: bool) -> None:
+        self._transform, self._books = model.transform_, model.codebooks_.codebooks_
+        self._coarse, self._distortion = model.coarse_, distortion
+        self._dtype = code_dtype(max(model.code_sizes()))
+        self._encode = encoder(self._books)
+
+    def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
+        check_width(rows, "DQModel", self._transform.n_features_in_)
+        levels = len(self._coarse)
+        codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
+        for level, centroids in enumerate(self._coarse):
+            labels, _ = nearest(rows, centroids)
+            codes[:, level] = labels
+            rows = rows - centroids[labels]
+        projected = self._transform.project(rows)
+        self._encode(projected, codes[:, levels:])
+        return codes, self._error(rows, projected, codes[:, levels:])
+
+    def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:
+        if not self._distortion:
+            return None
+        distortion = np.zeros(len(rows))
+        size = self._books[0].shape[1]
+        for level, book in enumerate(self._books):
+            error = np.take(book, codes[:, level], axis=0)
+            error -= projected[:, level * size : (level + 1) * size]
+            distortion += np.einsum("ij,ij->i", error, error)
+        if self._transform.dropped_:
+            lost = (rows - self._transform.lift(projected)).astype(np.float64)
+            distortion += np.einsum("ij,ij->i", lost, lost)
+        return distortion

@@ -1,0 +1,340 @@
+"""`DQTransform`: centre, rotate onto the principal axes, deal the axes into balanced groups."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import scipy.linalg
+
+from dqindex._parameters import boolean, integer, one_of, or_none
+from dqindex._types import Float64, Matrix
+from dqindex.errors import DQWarning, InputError
+from dqindex.parallel.pieces import pieces
+from dqindex.parallel.threads import parallel_map, single_blas_thread
+from dqindex.quantizer.balance import OBJECTIVES, deal
+from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.moments import Moments
+from dqindex.vectors.matrix import check_matrix
+from dqindex.vectors.source import VectorSource
+
+if TYPE_CHECKING:
+    import faiss
+
+# An axis whose variance is below this share of the largest is rounding, not data.
+RANK_TOLERANCE = 64 * np.finfo(np.float64).eps
+
+
+def principal_axes(matrix: Float64) -> tuple[Float64, Float64]:
+    """Eigenvalues (descending, not negative) and unit eigenvectors (one a row) of a PSD matrix.
+
+    These are the squared singular values over n, and the right singular vectors W, of the data
+    (arXiv 2508.11194, the SVD before eq. for x_l). The entry of largest magnitude in every axis is
+    positive, so that the sign does not depend on the solver.
+    """
+    with single_blas_thread():
+        values, vectors = scipy.linalg.eigh(matrix)
+    axes = vectors.T[::-1]
+    # The first of entries that tie up to rounding decides, whichever of them rounds larger.
+    magnitude = np.abs(axes)
+    leading = np.argmax(magnitude >= magnitude.max(axis=1, keepdims=True) * (1 - 1e-9), axis=1)
+    signs = np.where(axes[np.arange(len(axes)), leading] < 0, -1.0, 1.0)
+    return np.clip(values[::-1], 0.0, None), axes * signs[:, None]
+
+
+def _in_pieces(array: Matrix, width: int, function: Callable[[Matrix], Matrix]) -> Matrix:
+    """`function` of the rows in fixed pieces, so that rounding does not depend on the threads."""
+    out = np.empty((len(array), width), dtype=array.dtype)
+
+    def piece(part: slice) -> None:
+        out[part] = function(array[part])
+
+    cut = list(pieces(len(array), array.shape[1]))
+    if len(cut) == 1:
+        with single_blas_thread():
+            piece(cut[0])
+    else:
+        for _ in parallel_map(piece, cut):
+            pass
+    return out
+
+
+class DQTransform(Estimator):
+    """Orthonormal map of vectors to L subspaces of about equal variance.
+
+    ``transform(Z) = (Z - mean_) @ components_.T``: the projection x_l = (z - z̄) W_l of the note on
+    arXiv 2508.11194, all L subspaces side by side. Subspace l is columns ``l * d_out / L`` to
+    ``(l + 1) * d_out / L``.
+
+    Parameters
+    ----------
+    n_subspaces : int, default 8
+        L, the number of subspaces.
+    n_components : int, optional
+        Axes to keep, the largest first; None keeps all d. Where L does not divide the number, or
+        it is more than d, axes of zero variance fill up (their rows in `components_` are zero).
+    balance : {"variance", "log-variance"}, default "variance"
+        What the subspaces have equal: see `dqindex.quantizer.balance`.
+    center : bool, default True
+        Subtract the mean and use the covariance. False uses the raw second moment, as inner
+        products need it.
+
+    Attributes
+    ----------
+    mean_ : (d,) float64
+        z̄, zeros if not `center`.
+    components_ : (d_out, d) float64
+        W̃ transposed: orthonormal rows, but for padding.
+    variances_ : (d_out,) float64
+        Variance along each row of `components_`.
+    subspace_variances_ : (L,) float64
+        Variance of each subspace.
+    imbalance_ : float
+        How far the deal is from equal, 0 is perfect: see `dqindex.quantizer.balance.Deal`.
+    n_features_in_ : int
+        d.
+    n_samples_seen_ : int
+        Number of vectors learned from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.normal(size=(1000, 6)) * [5, 4, 3, 2, 1, 1]
+    >>> dq = DQTransform(n_subspaces=2).fit(Z)
+    >>> dq.subspace_variances_.round().tolist()
+    [27.0, 28.0]
+    >>> bool(np.allclose(dq.inverse_transform(dq.transform(Z)), Z))
+    True
+    """
+
+    _fitted: ClassVar[str] = "components_"
+    _parameters: ClassVar = {
+        "n_subspaces": integer(1),
+        "n_components": or_none(integer(1)),
+        "balance": one_of(*OBJECTIVES),
+        "center": boolean(),
+    }
+
+    mean_: Float64
+    components_: Float64
+    variances_: Float64
+    subspace_variances_: Float64
+    imbalance_: float
+    n_features_in_: int
+    n_samples_seen_: int
+
+    def __init__(
+        self,
+        n_subspaces: int = 8,
+        *,
+        n_components: int | None = None,
+        balance: str = "variance",
+        center: bool = True,
+    ) -> None:
+        self.n_subspaces = n_subspaces
+        self.n_components = n_components
+        self.balance = balance
+        self.center = center
+
+    # Learning.
+
+    def fit(self, X: Any, y: Any = None) -> DQTransform:
+        """Learn from `X`, an array (n, d) or a `VectorSource` (streamed), and return self.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If `X` is not a finite, non-empty matrix.
+
+        Warns
+        -----
+        DQWarning
+            If the data spans fewer directions than are kept: the other axes are an arbitrary
+            orthonormal completion.
+        """
+        self._check_params()
+        self._moments: Moments | None = None
+        return self.partial_fit(X)
+
+    def partial_fit(self, X: Any, y: Any = None) -> DQTransform:
+        """Learn from `X` on top of what was seen before, and return self.
+
+        Each call solves for the axes again. To stream many small blocks, gather them in a
+        `dqindex.quantizer.moments.Moments` and call `fit_moments` once.
+        """
+        self._check_params()
+        moments = getattr(self, "_moments", None)
+        width = None if moments is None else len(moments.mean)
+        if isinstance(X, VectorSource):
+            if width not in (None, X.d):
+                raise InputError(f"{X.name}: width {X.d}, but DQTransform was fitted on {width}")
+            # A block a thread, merged in order: the same sums at any number of threads.
+            parts = parallel_map(lambda block: Moments(X.d).update(block), X.blocks())
+            moments = Moments(X.d) if moments is None else moments
+            for part in parts:
+                moments.merge(part)
+        else:
+            array = check_matrix(X, "DQTransform", width=width)
+            moments = Moments(array.shape[1]) if moments is None else moments
+            with single_blas_thread():
+                moments.update(array)
+        return self.fit_moments(moments)
+
+    def fit_moments(self, moments: Moments) -> DQTransform:
+        """Learn from moments gathered elsewhere, and return self."""
+        self._check_params()
+        if moments.count < 1:
+            raise InputError("moments of no vectors; update them first")
+        d = len(moments.mean)
+        self._moments = moments
+        variances, axes = principal_axes(
+            moments.covariance() if self.center else moments.second_moment()
+        )
+        kept = d if self.n_components is None else min(self.n_components, d)
+        rank = int(np.count_nonzero(variances > variances[0] * RANK_TOLERANCE * d))
+        variances[rank:] = 0.0
+        if rank < kept:
+            warnings.warn(
+                f"{moments.count} vectors of width {d} vary in {rank} directions only, and {kept} "
+                "are kept; the other axes are an arbitrary orthonormal completion",
+                DQWarning,
+                stacklevel=3,
+            )
+        wanted = np.zeros(d if self.n_components is None else self.n_components)
+        wanted[:kept] = variances[:kept]
+        dealt = deal(wanted, self.n_subspaces, self.balance)
+        real = (dealt.order >= 0) & (dealt.order < kept)
+        source = np.where(real, dealt.order, 0)
+        self.mean_ = moments.mean.copy() if self.center else np.zeros(d)
+        self.components_ = np.where(real[:, None], axes[source], 0.0)
+        self.variances_ = np.where(real, variances[source], 0.0)
+        self.subspace_variances_ = dealt.sums
+        self.imbalance_ = dealt.imbalance
+        self.n_features_in_ = d
+        self.n_samples_seen_ = moments.count
+        return self
+
+    # Use.
+
+    @property
+    def dropped_(self) -> int:
+        """Directions of the input that no row of `components_` covers."""
+        return self.n_features_in_ - int(np.count_nonzero(self.components_.any(axis=1)))
+
+    def summary(self) -> dict[str, Any]:
+        """What was learned, in figures for JSON: variances and how evenly they were dealt."""
+        self._check_fitted()
+        return {
+            "n_subspaces": self.n_subspaces,
+            "d_out": len(self.components_),
+            "imbalance": self.imbalance_,
+            "subspace_variances": self.subspace_variances_.tolist(),
+            "variances": self.variances_.tolist(),
+        }
+
+    def transform(self, X: Any) -> Matrix:
+        """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
+        self._check_fitted()
+        array = check_matrix(X, "DQTransform", width=self.n_features_in_)
+        return _in_pieces(array, len(self.components_), self.project)
+
+    def project(self, rows: Matrix) -> Matrix:
+        """`transform` of finite float rows, unchecked, on this thread."""
+        mean = self.mean_.astype(rows.dtype)
+        return (rows - mean) @ np.ascontiguousarray(self.components_.T, dtype=rows.dtype)
+
+    def fit_transform(self, X: Any, y: Any = None) -> Matrix:
+        """Fit to `X`, then project it."""
+        return self.fit(X).transform(X)
+
+    def inverse_transform(self, Y: Any) -> Matrix:
+        """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""
+        self._check_fitted()
+        array = check_matrix(Y, "DQTransform", width=len(self.components_))
+        return _in_pieces(array, self.n_features_in_, self.lift)
+
+    def lift(self, rows: Matrix) -> Matrix:
+        """`inverse_transform` of finite float rows, unchecked, on this thread."""
+        return rows @ self.components_.astype(rows.dtype) + self.mean_.astype(rows.dtype)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Names of the output columns: subspace, then axis within it."""
+        self._check_fitted()
+        size = len(self.components_) // self.n_subspaces
+        return np.array(
+            [f"dq{group}_{axis}" for group in range(self.n_subspaces) for axis in range(size)],
+            dtype=object,
+        )
+
+    # FAISS.
+
+    def to_faiss(self) -> faiss.LinearTransform:
+        """The same map as a ``faiss.LinearTransform`` (float32, the mean folded into its bias).
+
+        Where the mean is large beside the spread, the folded bias rounds: relative to |z|, not to
+        |z - z̄|.
+        """
+        import faiss
+
+        self._check_fitted()
+        d_out, d = self.components_.shape
+        linear = faiss.LinearTransform(d, d_out, self.center)
+        faiss.copy_array_to_vector(self.components_.astype(np.float32).ravel(), linear.A)
+        if self.center:
+            bias = -(self.components_ @ self.mean_)
+            faiss.copy_array_to_vector(bias.astype(np.float32), linear.b)
+        linear.is_trained = True
+        linear.set_is_orthonormal()
+        return linear
+
+    @classmethod
+    def from_faiss(cls, linear: faiss.LinearTransform, n_subspaces: int) -> DQTransform:
+        """Read back a ``faiss.LinearTransform`` with orthonormal rows (zero rows are padding).
+
+        FAISS does not keep variances: they are NaN. The mean comes back without its part in
+        dropped directions.
+
+        Raises
+        ------
+        InputError
+            If the rows are not orthonormal, or `n_subspaces` does not divide their number.
+        """
+        import faiss
+
+        components = faiss.vector_to_array(linear.A).reshape(linear.d_out, linear.d_in)
+        components = components.astype(np.float64)
+        if linear.d_out % n_subspaces:
+            raise InputError(f"{n_subspaces} subspaces do not divide {linear.d_out} output axes")
+        real = components.any(axis=1)
+        gram = components[real] @ components[real].T
+        if not np.allclose(gram, np.eye(len(gram)), atol=1e-4):
+            raise InputError("the rows of this faiss.LinearTransform are not orthonormal")
+        self = cls(
+            n_subspaces,
+            n_components=None if real.sum() == linear.d_in else int(real.sum()),
+            center=bool(linear.have_bias),
+        )
+        self.components_ = components
+        self.mean_ = np.zeros(linear.d_in)
+        if linear.have_bias:
+            self.mean_ = -(faiss.vector_to_array(linear.b).astype(np.float64) @ components)
+        self.variances_ = np.full(linear.d_out, np.nan)
+        self.subspace_variances_ = np.full(n_subspaces, np.nan)
+        self.imbalance_ = float("nan")
+        self.n_features_in_ = linear.d_in
+        self.n_samples_seen_ = 0
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        # Called by scikit-learn alone, which is then imported already.
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type="transformer",
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=["float64", "float32"]),
+            input_tags=InputTags(),
+        )

@@ -1,0 +1,184 @@
+"""The doors to semantic IDs: `SemanticIds`, `semantic_ids`, `read_sids`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from dqindex._types import Progress, no_progress
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.model import DQModel
+from dqindex.sids import append, formats, map_file, quality, refit
+from dqindex.sids.extract import extract
+from dqindex.sids.map import SidMap
+from dqindex.sids.refit import Churn
+from dqindex.vectors import open_vectors
+
+
+class SemanticIds(SidMap):
+    """A catalogue's map of semantic IDs, and what can be done with it.
+
+    Made by `dqindex.semantic_ids`, `dqindex.read_sids` or `SemanticIds.load`; the attributes are
+    those of `dqindex.sids.map.SidMap`.
+    """
+
+    @classmethod
+    def of(cls, data: SidMap) -> SemanticIds:
+        """The same data, with the verbs."""
+        return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
+
+    @classmethod
+    def load(cls, path: str | Path, model: DQModel | None = None) -> SemanticIds:
+        """Read a map; with `model`, check that it is the one that made it.
+
+        Raises
+        ------
+        StorageError, FileFormatError
+            If the file is missing, unreadable, or not a map.
+        IntegrityError
+            If the model is another than the map's.
+        """
+        found = cls.of(map_file.read_map(path))
+        return found if model is None else found.attach(model)
+
+    def save(self, path: str | Path) -> None:
+        """Write the Parquet file, whole or not at all.
+
+        Raises
+        ------
+        StorageError
+        """
+        map_file.write_map(self, path)
+
+    def table(self, rows: slice = slice(None)) -> pa.Table:
+        """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata."""
+        return map_file.table_of(self, rows)
+
+    def evaluate(self, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
+        """Figures of the map: see `dqindex.sids.quality.evaluate`."""
+        return quality.evaluate(self, vectors, seed=seed)
+
+    def append(
+        self, vectors: Any, ids: Any = None, **settings: Any
+    ) -> tuple[SemanticIds, SemanticIds]:
+        """The map with new items, and these alone: see `dqindex.sids.append.append`."""
+        return append.append(self, vectors, ids, **settings)
+
+    def refit(self, vectors: Any, ids: Any = None, **settings: Any) -> Refit:
+        """A map of the catalogue as it is now: see `dqindex.sids.refit.refit`."""
+        new, churn, fresh = refit.refit(self, vectors, ids, **settings)
+        return Refit(SemanticIds.of(new), churn, fresh)
+
+    def export(self, path: str | Path, form: str) -> None:
+        """Write another format: see `dqindex.sids.formats`."""
+        formats.export(self, path, form)
+
+
+class Refit(NamedTuple):
+    """Result of `SemanticIds.refit`.
+
+    Attributes
+    ----------
+    sids : SemanticIds
+        The new map, with its model.
+    churn : Churn
+        Against the old map.
+    fresh : Churn
+        Of a fit from nothing on the same vectors, whose labels are unrelated.
+    """
+
+    sids: SemanticIds
+    churn: Churn
+    fresh: Churn
+
+
+def read_sids(path: str | Path, form: str | None = None) -> SemanticIds:
+    """Read a map in any of the formats: see `dqindex.sids.formats.read`.
+
+    Raises
+    ------
+    StorageError, FileFormatError
+        If the file is missing or not a map in that format.
+    """
+    return SemanticIds.of(formats.read(path, form))
+
+
+def semantic_ids(
+    vectors: Any,
+    ids: Any = None,
+    *,
+    n_subspaces: int = 8,
+    n_codewords: int | list[int] = 256,
+    coarse: Sequence[int] = (),
+    model: DQModel | None = None,
+    unique: str = "reassign",
+    cap: int = 1,
+    balance: str = "variance",
+    seed: int = 0,
+    threads: int | None = None,
+    block_rows: int | None = None,
+    progress: Progress | None = None,
+) -> SemanticIds:
+    """Semantic IDs of a catalogue.
+
+    Parameters
+    ----------
+    vectors : array (n, d), path, or VectorSource
+        Read in blocks; memory is bounded by the block, the codes, and 512 MiB for vectors whose
+        IDs collide.
+    ids : array-like of n integers or strings, optional
+        The catalogue's ids; by default those of the source, else the rows.
+    n_subspaces, n_codewords, coarse, balance, seed
+        Of the model that is fitted: see `DQModel`.
+    model : DQModel, optional
+        A fitted model to use instead.
+    unique : {"reassign", "none", "suffix", "cap"}
+        What happens to items with the same tokens. ``reassign``: the item nearest to its codewords
+        keeps them, each other gets the free tuple of the least distortion. ``suffix``: a last
+        token counts within the group (Rajput et al., "Recommender Systems with Generative
+        Retrieval", 2023). ``cap``: as ``reassign``, but `cap` items may share a tuple.
+    cap : int
+        For ``cap``.
+    threads, block_rows
+        All CPUs, and blocks of 64 MiB, by default.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    SemanticIds
+
+    Raises
+    ------
+    InputError
+        If there are more items than tuples, ids are not distinct, or a setting is unknown: before
+        anything is trained.
+    NonFiniteError
+        If a vector is not finite: likewise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Z = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
+    >>> sids = semantic_ids(Z, n_subspaces=4, n_codewords=16)
+    >>> sids.codes.shape, sids.unique_share()
+    ((3000, 4), 1.0)
+    """
+    source = open_vectors(vectors, ids=ids)
+    if model is None:
+        model = DQModel(n_subspaces, n_codewords, coarse=coarse, balance=balance, seed=seed)
+    with thread_limit(threads):
+        return SemanticIds.of(
+            extract(
+                source,
+                model,
+                unique=unique,
+                cap=cap,
+                block_rows=block_rows,
+                report=progress or no_progress,
+            )
+        )

@@ -1,0 +1,1 @@
+"""What goes to disk, and how it stays whole."""

@@ -1,0 +1,65 @@
+"""Arrays that come in as arguments: finite 2-d matrices of the width that is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex._types import Matrix
+from dqindex.errors import InputError, NonFiniteError
+
+
+def check_matrix(X: Any, owner: str, *, width: int | None = None) -> Matrix:
+    """`X` as a finite 2-d array: float32 where it was float16 or float32, else float64.
+
+    Raises
+    ------
+    InputError
+        If `X` is sparse, complex, not 2-d, empty, or not `width` wide.
+    NonFiniteError
+        If a value is NaN or infinite; the message names the first such row.
+    """
+    if hasattr(X, "tocsr"):
+        raise InputError(f"{owner}: sparse input is not supported; give a dense array")
+    array = np.asarray(X)
+    if np.iscomplexobj(array):
+        raise InputError(f"{owner}: Complex data not supported; give real numbers")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    if array.ndim != 2:
+        raise InputError(
+            f"{owner}: expected a 2-d array (n, d), got shape {array.shape}. Reshape your data: "
+            "X.reshape(1, -1) makes one vector a matrix"
+        )
+    if array.shape[0] == 0:
+        raise InputError(
+            f"{owner}: 0 sample(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
+    if array.shape[1] == 0:
+        raise InputError(
+            f"{owner}: 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
+    if width is not None:
+        check_width(array, owner, width)
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if bad.size:
+        raise NonFiniteError(
+            f"{owner}: {bad.size} of {len(array)} rows hold NaN or inf, first row {bad[0]}; "
+            "remove or repair them"
+        )
+    return array
+
+
+def check_width(array: npt.NDArray[Any], owner: str, width: int) -> None:
+    """Refuse a matrix that is not `width` wide.
+
+    Raises
+    ------
+    InputError
+    """
+    if array.shape[1] != width:
+        raise InputError(
+            f"X has {array.shape[1]} features, but {owner} is expecting {width} features as input"
+        )
