@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dqindex._types import Float32, Matrix
 from dqindex.quantizer.nearest import nearest
+from dqindex.vectors.row_bytes import as_elements, as_numbers
 
 
 def code_dtype(n_codewords: int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -60,8 +61,7 @@ def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any])
     """Write the nearest codeword of every subspace of `rows` to `out`; on this thread."""
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     n, width = len(rows), codebooks[0].shape[1]
-    # A slice of a row as one element: numpy copies those in half the time.
-    slices = rows.view(np.dtype((np.void, 4 * width)))
+    slices = as_elements(rows, width)  # numpy copies those in half the time
     for first in range(0, len(codebooks), COPIED_SUBSPACES):
         some = codebooks[first : first + COPIED_SUBSPACES]
         parts = np.empty((len(some), n), dtype=slices.dtype)
@@ -69,4 +69,4 @@ def nearest_codes(rows: Matrix, codebooks: list[Float32], out: npt.NDArray[Any])
             tile = slice(start, start + COPIED_ROWS)
             parts[:, tile] = slices[tile, first : first + len(some)].T
         for level, (part, codebook) in enumerate(zip(parts, some, strict=True), first):
-            out[:, level] = nearest(part.view(np.float32).reshape(n, width), codebook)[0]
+            out[:, level] = nearest(as_numbers(part, np.float32), codebook)[0]
