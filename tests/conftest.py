@@ -13,6 +13,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
+from reliability.counts import add_options, summarise
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--long`` and ``--counts`` of the suites in ``reliability/``."""
+    add_options(parser)
+
+
+def pytest_terminal_summary(
+    terminalreporter: object, exitstatus: int, config: pytest.Config
+) -> None:
+    """Print what the suites in ``reliability/`` counted."""
+    summarise(terminalreporter, config)
 
 
 def clustered(n: int, d: int, seed: int = 0, clusters: int = 50) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What may go wrong must go wrong well: every suite counts its cases, and no case may violate."""
