@@ -90,11 +90,11 @@ MAKERS = {
 
 
 def main() -> None:
-    """What was named, or all of which there is no file yet."""
+    """Make what was named, or all."""
     for name in sys.argv[1:] or MAKERS:
         version, make = MAKERS[name]
-        if list(HERE.glob(f"{name}-v{version}*")):
-            print(f"{name}-v{version}: there already", file=sys.stderr)
+        if any(HERE.glob(f"{name}-v{version}*")):
+            sys.exit(f"{name}-v{version} is there already")
         else:
             make(rows())
 
