@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from dqindex._parameters import integers
+from dqindex._parameters import integer, integers
 from dqindex._types import Codes, Float32, Float64, Matrix, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
+from dqindex.quantizer.beam import BeamSearch
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model_file import ModelParts, pack, unpack
 from dqindex.quantizer.nearest import nearest, nearest_in_pieces
+from dqindex.quantizer.polish import polish
 from dqindex.quantizer.transform import DQTransform
 from dqindex.storage.files import atomic_file
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
@@ -27,6 +29,10 @@ from dqindex.vectors import open_vectors
 from dqindex.vectors.matrix import check_matrix, check_width
 
 Part = TypeVar("Part", DQTransform, ProductCodebooks)
+
+
+# Joint training looks at no fewer prefixes than this, whatever the beam of encoding.
+LEAST_BEAM = 8
 
 
 class Losses(NamedTuple):
@@ -61,6 +67,13 @@ class DQModel(Estimator):
         transform and codebooks work on what these levels leave over.
     n_components, balance, center
         As in `DQTransform`.
+    polish : int, default 0
+        Rounds of training all parts together, at most: with coarse levels, beam search and least
+        squares in turn (`dqindex.quantizer.joint`); without, OPQ's rounds from the DQ start
+        (`dqindex.quantizer.polish`).
+    beam : int, default 1
+        With coarse levels: prefixes that encoding keeps after each (`dqindex.quantizer.beam`).
+        With 1, each token is chosen before the next is looked at.
     seed, n_iter, n_redo, init, max_points_per_codeword
         As in `ProductCodebooks`; `seed` also draws the training sample.
 
@@ -91,6 +104,8 @@ class DQModel(Estimator):
         **DQTransform._parameters,
         **ProductCodebooks._parameters,
         "coarse": integers(1),
+        "polish": integer(0),
+        "beam": integer(1),
     }
 
     transform_: DQTransform
@@ -104,6 +119,8 @@ class DQModel(Estimator):
         n_codewords: int | list[int] = 256,
         *,
         coarse: Sequence[int] = (),
+        polish: int = 0,
+        beam: int = 1,
         n_components: int | None = None,
         balance: str = "variance",
         center: bool = True,
@@ -116,6 +133,8 @@ class DQModel(Estimator):
         self.n_subspaces = n_subspaces
         self.n_codewords = n_codewords
         self.coarse = coarse
+        self.polish = polish
+        self.beam = beam
         self.n_components = n_components
         self.balance = balance
         self.center = center
@@ -158,7 +177,8 @@ class DQModel(Estimator):
         report = progress or no_progress
         source = open_vectors(X)
         tokens = len(self.coarse) + self.n_subspaces
-        sample: Matrix = source.sample(self.training_rows(source.d), seed=self.seed)
+        rows = source.sample(self.training_rows(source.d), seed=self.seed)
+        sample: Matrix = rows
         self.coarse_ = []
         for level, size in enumerate(self.coarse):
             centroids, _ = train_kmeans(
@@ -178,8 +198,59 @@ class DQModel(Estimator):
             projected,
             progress=lambda what, done, _: report(what, len(self.coarse) + done, tokens),
         )
+        if self.polish:
+            self._train_together(rows, projected, report)
         self.n_features_in_ = source.d
         return self
+
+    def _train_together(self, rows: Float32, projected: Matrix, report: Progress) -> None:
+        """Better parts than those that were learned one after another."""
+        books = self.codebooks_
+        if not self.coarse_:
+            found = polish(self.transform_, rows, books.sizes(), rounds=self.polish, seed=self.seed)
+            self.transform_ = found.transform
+            books.fit(self.transform_.transform(rows), start=found.codebooks)
+            return
+        width = max(self.beam, LEAST_BEAM)
+        atoms = train_jointly(
+            rows,
+            self.transform_,
+            Atoms(self.coarse_, books.codebooks_),
+            rounds=self.polish,
+            width=width,
+            progress=report,
+        )
+        self.coarse_, books.codebooks_ = atoms
+        tokens = beam_codes(rows, self.transform_, atoms, width)[:, len(self.coarse_) :]
+        books.unused_codewords_ = np.array(
+            [
+                len(book) - len(np.unique(column))
+                for book, column in zip(books.codebooks_, tokens.T, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    @classmethod
+    def rq(cls, n_levels: int = 4, n_codewords: int | list[int] = 256, **settings: Any) -> DQModel:
+        """Residual quantisation: each of `n_levels` tokens codes what those before leave over.
+
+        The far end of the family: coarse levels, and one subspace, which is the whole space.
+
+        Parameters
+        ----------
+        n_levels : int
+            Tokens of an item.
+        n_codewords : int or list of n_levels ints
+        **settings
+            Other parameters of `DQModel`.
+
+        Raises
+        ------
+        InputError
+            If `n_codewords` lists another number of sizes.
+        """
+        sizes = ProductCodebooks(n_levels, n_codewords).sizes()
+        return cls(1, sizes[-1], coarse=tuple(sizes[:-1]), **settings)
 
     @classmethod
     def from_parts(
@@ -228,13 +299,6 @@ class DQModel(Estimator):
         coder = _Coder(self, distortion)
         return parallel_map(coder, cut(blocks, width))
 
-    def _coarse_codes(self, array: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
-        codes = np.empty((len(array), len(self.coarse_)), dtype=np.int64)
-        for level, centroids in enumerate(self.coarse_):
-            codes[:, level] = nearest_in_pieces(array, centroids)[0]
-            array = array - centroids[codes[:, level]]
-        return codes, array
-
     def decode(self, codes: Any) -> Float32:
         """Reconstruction ẑ of `codes`: (n, d) float32.
 
@@ -266,9 +330,12 @@ class DQModel(Estimator):
         """L_R, L_C and the dropped energy of every row of `X`, in float64."""
         self._check_fitted()
         array = check_matrix(X, "DQModel", width=self.n_features_in_).astype(np.float64)
-        _, residual = self._coarse_codes(array)
+        codes = self.encode(array)
+        residual = array
+        for level, centroids in enumerate(self.coarse_):
+            residual = residual - centroids[codes[:, level]]
         projected = self.transform_.transform(residual)
-        codewords = self.codebooks_.decode(self.codebooks_.encode(projected)).astype(np.float64)
+        codewords = self.codebooks_.decode(codes[:, len(self.coarse_) :]).astype(np.float64)
         back = self.transform_.inverse_transform(codewords)
         kept = self.transform_.inverse_transform(projected)
         return Losses(
@@ -338,17 +405,25 @@ class _Coder:
         self._coarse, self._distortion = model.coarse_, distortion
         self._dtype = code_dtype(max(model.code_sizes()))
         self._encode = encoder(self._books)
+        self._search = (
+            BeamSearch(self._coarse, self._transform, self._books, model.beam)
+            if model.beam > 1 and self._coarse
+            else None
+        )
 
     def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
         check_width(rows, "DQModel", self._transform.n_features_in_)
         levels = len(self._coarse)
         codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
+        if self._search is not None:
+            codes[:] = self._search(rows)
         for level, centroids in enumerate(self._coarse):
-            labels, _ = nearest(rows, centroids)
-            codes[:, level] = labels
-            rows = rows - centroids[labels]
+            if self._search is None:
+                codes[:, level] = nearest(rows, centroids)[0]
+            rows = rows - centroids[codes[:, level]]
         projected = self._transform.project(rows)
-        self._encode(projected, codes[:, levels:])
+        if self._search is None:
+            self._encode(projected, codes[:, levels:])
         return codes, self._error(rows, projected, codes[:, levels:])
 
     def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:
