@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +21,8 @@ from dqindex._version import __version__
 from dqindex.errors import StorageError
 
 TEMPORARY = ".dqindex-tmp-"
+# The names of temporary files, and nothing else that starts alike.
+_TEMPORARY_NAME = re.compile(re.escape(TEMPORARY) + r"[A-Za-z0-9_]{1,16}")
 CHUNK = 4 * 2**20
 
 
@@ -38,6 +43,15 @@ def storage_error(path: Path | str, action: str, error: OSError) -> StorageError
     return StorageError(f"{text}; {remedy}" if remedy else text)
 
 
+@contextmanager
+def refusals(path: Path | str, action: str) -> Iterator[None]:
+    """What the system refuses inside, as a `StorageError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, action, error) from None
+
+
 def fsync_folder(folder: Path) -> None:
     """Make a rename in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY)
@@ -50,9 +64,9 @@ def fsync_folder(folder: Path) -> None:
 class HashingFile(io.RawIOBase):
     """A binary file that hashes and counts what it takes, and takes all or raises."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], path: Path | str = "the file") -> None:
         super().__init__()
-        self._file = file
+        self._file, self._path = file, path
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -61,8 +75,15 @@ class HashingFile(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """Write all of `data` (bytes-like)."""
-        self._file.write(data)
+        """Write all of `data` (bytes-like).
+
+        Raises
+        ------
+        StorageError
+            If the disk is full, or the system refuses otherwise.
+        """
+        with refusals(self._path, "be written"):
+            self._file.write(data)
         self._hash.update(data)
         size = memoryview(data).nbytes
         self.size += size
@@ -74,15 +95,71 @@ class HashingFile(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _temporary(path: Path) -> tuple[int, str]:
-    """An open temporary file beside `path`: its handle and its name."""
-    if path.is_dir():
-        raise StorageError(f"{path}: is a folder; name a file")
+def same_file(handle: int, path: Path | str) -> bool:
+    """Whether `path` still leads to the file that is open as `handle`."""
+    opened = os.fstat(handle)
     try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-    except OSError as error:
-        raise storage_error(path, "be written", error) from None
-    return handle, name
+        there = os.stat(path)  # noqa: PTH116 (of a string as well)
+    except OSError:
+        return False
+    return (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _try_lock(handle: int) -> bool:
+    """Whether the lock of an open file is had now; never where a file system has none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove the temporary files of writers that died: those that nobody holds.
+
+    A writer holds the lock of its temporary file until the file has its final name.
+    """
+    with suppress(OSError):
+        names = [name for name in os.listdir(folder) if _TEMPORARY_NAME.fullmatch(name)]  # noqa: PTH208 (names)
+        for name in names:
+            _sweep_one(folder / name)
+
+
+def _sweep_one(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if (
+                stat.S_ISREG(os.fstat(handle).st_mode)
+                and _try_lock(handle)
+                and same_file(handle, path)
+            ):
+                path.unlink()
+        finally:
+            os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """An open and locked temporary file beside `path`: its handle and its name."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        pass  # Nothing there yet, or the write below says what is wrong.
+    else:
+        if stat.S_ISDIR(kind):
+            raise StorageError(f"{path}: is a folder; name a file")
+        if not stat.S_ISREG(kind):
+            raise StorageError(f"{path}: is a device or a pipe; name a file")
+    sweep_temporary(path.parent)
+    while True:
+        try:
+            handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        except OSError as error:
+            raise storage_error(path, "be written", error) from None
+        # Another writer's sweep may have been quicker than the lock: then make another.
+        if not _try_lock(handle) or same_file(handle, name):
+            return handle, Path(name)
+        os.close(handle)
 
 
 @contextmanager
@@ -105,33 +182,42 @@ def atomic_file(
         If the folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
-    handle, name = _temporary(path)
-    temporary = Path(name)
+    handle, temporary = _temporary(path)
+    raw = os.fdopen(handle, "wb")
     try:
-        with os.fdopen(handle, "wb") as raw:
-            file = HashingFile(raw)
-            yield file
+        file = HashingFile(raw, path)
+        yield file
+        with refusals(path, "be written"):
             raw.flush()
-            os.fsync(raw.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        final = path if rename is None else path.with_name(rename(file))
-        temporary.replace(final)
-        fsync_folder(path.parent)
-    except OSError as error:
-        raise storage_error(path, "be written", error) from None
+            os.fsync(handle)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(handle, 0o666 & ~mask)
+            final = path if rename is None else path.with_name(rename(file))
+            # Still open, and so still locked: no sweep takes it.
+            temporary.replace(final)
+            fsync_folder(path.parent)
     finally:
+        with suppress(OSError):
+            raw.close()
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: Path | str) -> None:
-    """Fail now, not after an hour's work, if a file cannot be made at `path`."""
+    """Fail now, not after an hour's work, if a file cannot be made at `path`.
+
+    Raises
+    ------
+    StorageError
+    """
     path = Path(path)
-    handle, name = _temporary(path)
-    os.close(handle)
-    Path(name).unlink()
+    handle, temporary = _temporary(path)
+    try:
+        with refusals(path, "be written"):
+            temporary.unlink()
+    finally:
+        os.close(handle)
 
 
 def versions() -> dict[str, str]:
@@ -139,6 +225,3 @@ def versions() -> dict[str, str]:
     import faiss
 
     return {"dqindex": __version__, "faiss": faiss.__version__, "numpy": np.__version__}
-
-
-# Tensors: models.

@@ -1,0 +1,73 @@
+"""One writer at a time: locks that a killed process lets go of, and that leave no file behind."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dqindex.errors import BusyError
+from dqindex.storage.files import same_file, storage_error
+
+# What the system says where another holds the lock.
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+PAUSE = 0.05
+
+
+@contextmanager
+def exclusive(path: Path | str, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the file or folder at `path` against every other writer that asks for it.
+
+    The lock is on what stands at `path` now, and its holder may replace that by a rename: whoever
+    gets the old file's lock afterwards notices, and asks for the new file's. So a change that is
+    made of reading, computing and replacing is safe if all three are done inside.
+
+    Parameters
+    ----------
+    path : path
+        An existing file or folder.
+    wait : float, default 0
+        Seconds to wait for another writer; 0 refuses at once.
+
+    Raises
+    ------
+    BusyError
+        If another process, or another thread of this one, holds it for longer than `wait`.
+    StorageError
+        If there is nothing at `path`, or the file system has no locks.
+    """
+    path = Path(path)
+    handle = _locked(path, time.monotonic() + wait)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(path: Path, deadline: float) -> int:
+    """An open handle of what stands at `path`, locked."""
+    while True:
+        try:
+            # A fifo must not be waited for.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise storage_error(path, "be opened", error) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if same_file(handle, path):
+                return handle
+        except OSError as error:
+            if error.errno not in HELD:
+                os.close(handle)
+                raise storage_error(path, "be locked", error) from None
+            if time.monotonic() >= deadline:
+                os.close(handle)
+                raise BusyError(
+                    f"{path}: another process is writing to it; wait for it to end"
+                ) from None
+            time.sleep(PAUSE)
+        os.close(handle)
