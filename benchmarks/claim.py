@@ -16,7 +16,7 @@ from dqindex.claim import validate
 from dqindex.errors import DQWarning
 
 
-def figures(name: str, x: np.ndarray, rows: int) -> dict:
+def figures(name: str, x: np.ndarray, rows: int) -> dict[str, object]:
     """What the table in docs/claim.md needs of one report."""
     if len(x) > rows:
         x = x[np.sort(np.random.default_rng(0).choice(len(x), rows, replace=False))]
@@ -26,7 +26,7 @@ def figures(name: str, x: np.ndarray, rows: int) -> dict:
     identity, gradients, beta, training, controls = report.sections
 
     def worst(section, word: str) -> float:
-        return max(check.figure for check in section.checks if word in check.name)
+        return max(float(check.figure) for check in section.checks if word in check.name)
 
     runs = [dict(zip(training.columns, row, strict=True)) for row in training.rows]
     pq = min(runs[:2], key=lambda run: float(run["held out"]))

@@ -30,7 +30,7 @@ SLOW = ("OPQ",)
 def methods(m: int, width: int, lists: int | None) -> dict[str, tuple[str, dict[str, Any]]]:
     """Name -> spec and settings, all of `m` bytes a vector."""
     tail = f"IVF{lists},PQ{m}" if lists else f"PQ{m}"
-    found = {
+    found: dict[str, tuple[str, dict[str, Any]]] = {
         "PQ": (f"Pad{width},{tail}", {}),
         "DQ": (f"DQ{m},{tail}", {"balance": "variance", "covariance": "raw"}),
         "DQ log": (f"DQ{m},{tail}", {"balance": "log-variance", "covariance": "raw"}),
@@ -54,7 +54,7 @@ def distortion(index: dqindex.DQIndex, x: np.ndarray) -> float:
     return dqindex.distortion(y, back) / float(x.var(axis=0, dtype=np.float64).sum())
 
 
-def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict]:
+def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict[str, Any]]:
     """All methods, code sizes and index kinds on one set."""
     rng = np.random.default_rng(0)
     held = rng.choice(len(x), n_queries, replace=False)
@@ -105,7 +105,7 @@ def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict
     return rows
 
 
-def row_text(row: dict) -> str:
+def row_text(row: dict[str, Any]) -> str:
     """One line of the table on the terminal."""
     return (
         f"{row['data']:10s} {row['spec']:26s} {row['method']:16s} "
@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # Padded and rank-deficient data warn; here both are meant.
     warnings.simplefilter("ignore", DQWarning)
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for data in arguments.data:
         name, x = common.load(data)
         rows += measure(name, x, arguments.queries, arguments.threads)

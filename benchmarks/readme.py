@@ -26,7 +26,10 @@ MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def result(name: str) -> dict[str, Any]:
     """One result file."""
-    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads(
+        (ROOT / "benchmarks" / "results" / f"{name}.json").read_text()
+    )
+    return found
 
 
 def markdown(columns: list[str], rows: list[list[Any]]) -> str:
@@ -377,7 +380,7 @@ def frontier() -> str:
 
 def _fastest(records: list[dict[str, Any]]) -> list[str]:
     """Queries a second and method of the fastest of each kind; the fastest of all in bold."""
-    kinds = {"dqindex": [], "faiss": [], "others": []}
+    kinds: dict[str, list[dict[str, Any]]] = {"dqindex": [], "faiss": [], "others": []}
     for one in records:
         kinds[one["library"] if one["library"] in kinds else "others"].append(one)
     best = max(one["batch"]["qps"] for one in records)

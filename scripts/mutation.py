@@ -49,7 +49,7 @@ class Mutant:
     occurrence: int
 
 
-def annotations(source: str) -> list[tuple[Position, Position]]:
+def types_in(source: str) -> list[tuple[Position, Position]]:
     """Where the types stand: a change there changes nothing that runs."""
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -65,7 +65,7 @@ def annotations(source: str) -> list[tuple[Position, Position]]:
 def mutants(root: Path, file: Path) -> Iterator[list[Mutant]]:
     """The changes that Cosmic Ray knows for a file, a list a place."""
     source = file.read_text()
-    types = annotations(source)
+    types = types_in(source)
     tree = get_ast(source)
     places: dict[tuple[Position, Position], list[Mutant]] = {}
     for name in operator_names():
@@ -161,6 +161,7 @@ def measure(root: Path, package: dict[str, list[str]], size: int, seed: int) -> 
 
 
 def main() -> None:
+    """Measure the packages that are named."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("packages", nargs="+", help="tables of the configuration")
     parser.add_argument("--sample", type=int, default=40, help="changes a package")

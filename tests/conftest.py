@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Test processes share the cores: idle OpenMP threads shall sleep, not spin. Before FAISS loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -35,7 +36,8 @@ def clustered(n: int, d: int, seed: int = 0, clusters: int = 50) -> np.ndarray:
     rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
     centers = rng.normal(size=(clusters, d)) * scale * 2
     points = centers[rng.integers(clusters, size=n)] + rng.normal(size=(n, d)) * scale
-    return (points @ rotation + rng.normal(size=d)).astype(np.float32)
+    made: np.ndarray = (points @ rotation + rng.normal(size=d)).astype(np.float32)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +52,9 @@ def vectors() -> np.ndarray:
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command line as a user has it: a process of its own, in an empty folder."""
 
-    def call(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def call(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
         flags = options.pop("python", ())
-        return subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [sys.executable, *flags, "-m", "dqindex", *map(str, args)],
             cwd=tmp_path,
             capture_output=True,
@@ -61,5 +63,6 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             check=False,
             **options,
         )
+        return done
 
     return call

@@ -43,7 +43,7 @@ def module(monkeypatch):
         package.__path__ = []
         monkeypatch.setitem(sys.modules, name, package)
     base = types.ModuleType("ann_benchmarks.algorithms.base.module")
-    base.BaseANN = BaseANN
+    vars(base)["BaseANN"] = BaseANN
     monkeypatch.setitem(sys.modules, base.__name__, base)
     ours = types.ModuleType("ann_benchmarks.algorithms.dqindex")
     ours.__path__ = [str(FOLDER)]

@@ -18,7 +18,7 @@ variances = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=24)
 
 def largest(values: np.ndarray, order: np.ndarray, n_groups: int) -> float:
     padded = np.where(order >= 0, values[np.maximum(order, 0)], 0.0)
-    return padded.reshape(n_groups, -1).sum(axis=1).max()
+    return float(padded.reshape(n_groups, -1).sum(axis=1).max())
 
 
 def optimum(values: np.ndarray, n_groups: int) -> float:
@@ -28,19 +28,27 @@ def optimum(values: np.ndarray, n_groups: int) -> float:
     m = len(values)
     cost = np.zeros(m * n_groups + 1)
     cost[-1] = 1
-    rows, low, high = [], [], []
+    rows: list[np.ndarray] = []
+    low: list[float] = []
+    high: list[float] = []
     for axis in range(m):
         row = np.zeros_like(cost)
         row[axis * n_groups : (axis + 1) * n_groups] = 1
-        rows.append(row), low.append(1), high.append(1)
+        rows.append(row)
+        low.append(1)
+        high.append(1)
     for group in range(n_groups):
         row = np.zeros_like(cost)
         row[group:-1:n_groups] = 1
-        rows.append(row), low.append(size), high.append(size)
+        rows.append(row)
+        low.append(size)
+        high.append(size)
         row = np.zeros_like(cost)
         row[group:-1:n_groups] = values
         row[-1] = -1
-        rows.append(row), low.append(-np.inf), high.append(0)
+        rows.append(row)
+        low.append(-np.inf)
+        high.append(0)
     solved = milp(
         cost,
         constraints=LinearConstraint(np.array(rows), low, high),

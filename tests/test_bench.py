@@ -416,7 +416,7 @@ def test_auto_keeps_what_no_other_setting_beats(folder, run):
 
 def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
     monkeypatch.setitem(peers.PEERS, "hnswlib", peers._Entry("hnswlib.HnswlibPeer", "not_there"))
-    said = []
+    said: list[str] = []
     outcome = run_bench(
         describe(folder / "v.npy"),
         ["hnswlib", "faiss:PQ4"],

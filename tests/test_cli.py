@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -129,7 +130,7 @@ def test_progress_only_where_stderr_is_a_terminal(base, run):
     assert run("build", "v.npy", "-o", "i", "--spec", "DQ4,PQ4", "-q").stderr == ""
 
 
-BAD_INPUT = {
+BAD_INPUT: dict[str, tuple[Any, ...]] = {
     "NaN": (lambda x: x.__setitem__((17, 3), np.nan), "1 of 3000 rows hold NaN", "first row 17"),
     "infinity": (lambda x: x.__setitem__((5, 0), np.inf), "first row 5"),
 }

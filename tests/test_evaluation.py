@@ -23,7 +23,7 @@ def test_exact_neighbors(vectors, metric):
         scores = ((a[:, None] - b[None]) ** 2).sum(axis=2)
     expected = np.argsort(scores, axis=1)[:, :7]
     source = open_vectors(x)
-    source.default_block_rows = lambda: 130  # many blocks, one short
+    vars(source)["default_block_rows"] = lambda: 130  # many blocks, one short
     positions, distances = exact_neighbors(source, queries, 7, metric=metric)
     assert recall_at(positions, expected) > 0.999
     shown = -distances if metric == "ip" else distances

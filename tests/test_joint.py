@@ -69,11 +69,9 @@ def test_a_wider_beam_loses_less(x):
 
 def test_a_large_mean_changes_no_code(x):
     """Measured from the origin, squares of 2**14 would leave float32 no digit for the rest."""
-    coarse, *rest = [
-        [np.round(one * 16) / np.float32(16) for one in part]
-        for part in ([x], DQModel.rq(3, 16).fit(x).coarse_)
-    ]
-    (x,), levels = coarse, rest[0]
+    x, *levels = (
+        np.round(one * 16) / np.float32(16) for one in (x, *DQModel.rq(3, 16).fit(x).coarse_)
+    )
     model = DQModel.rq(3, 16).fit(x)
     model.coarse_ = levels
     tokens = search(model, 4)(x)

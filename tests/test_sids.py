@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -260,7 +261,7 @@ def test_every_format_reads_back(tmp_path, form, ids, levels):
     codes[5] = codes[6]
     sids = hand_made(codes, [5] * levels)
     given = {"names": [f"näme,{row}" for row in range(40)], "numbers": list(range(7, 47))}
-    expected_ids = given.get(ids, list(range(40)))
+    expected_ids: Any = given.get(ids, list(range(40)))
     sids.ids = None if ids is None else pa.array(expected_ids)
     suffix = {"lc-rec": "json", "offset": "json", "reverse": "jsonl"}.get(form, form)
     sids.export(tmp_path / f"s.{suffix}", form)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
+from typing import cast
 
 import faiss
 import pytest
@@ -56,7 +58,7 @@ def test_items_are_drawn_as_they_are_needed():
             yield i
 
     with thread_limit(2):
-        found = parallel_map(lambda i: i, items())
+        found = cast(Generator[int], parallel_map(lambda i: i, items()))
         assert next(found) == 0
         found.close()
     assert len(drawn) == 4

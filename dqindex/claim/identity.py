@@ -63,6 +63,7 @@ def identity(
     rng: np.random.Generator,
     report: Progress,
 ) -> Section:
+    """The two losses, vector by vector, for codebooks of several origins."""
     section = Section("Identity: L_R = L_C for every vector and every codebook")
     gram = frame.axes.T @ frame.axes
     padding = ~frame.axes.any(axis=0)
@@ -93,6 +94,7 @@ def identity(
 
 
 def gradients(z: Float64, frame: Frame, codewords: Codewords, rng: np.random.Generator) -> Section:
+    """Both gradients by their own route, at codewords that are no optimum."""
     section = Section("Gradients: ∇L_R = ∇L_C for every codeword")
     moved = codewords + rng.normal(size=codewords.shape) * codewords.std()
     moved = _without_padding(frame, moved)
@@ -133,6 +135,7 @@ def gradients(z: Float64, frame: Frame, codewords: Codewords, rng: np.random.Gen
 def controls(
     z: Float64, n_subspaces: int, n_codewords: int, seed: int, report: Progress
 ) -> Section:
+    """Cases where the identity must not hold: dropped directions, scaled axes, skewed axes."""
     section = Section("Where it stops holding: the proof that the check can fail")
     energy = _energy(z)
     rng = np.random.default_rng(seed)

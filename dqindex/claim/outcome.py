@@ -21,6 +21,7 @@ AS_GOOD = 0.02
 def beta(
     train: Float64, transform: DQTransform, n_codewords: int, seed: int, report: Progress
 ) -> Section:
+    """Training with several β from one start on the same batches ends in one place."""
     section = Section("β does not matter: one start, the same batches, β in {0, 0.25, 1, 10}")
     frame = Frame.of(transform)
     results: dict[str, list[tuple[float, float]]] = {}
@@ -74,6 +75,7 @@ def training(
     seed: int,
     report: Progress,
 ) -> Section:
+    """Losses of DQ-VAE, trained in several ways, beside those of k-means on the same vectors."""
     section = Section("Training ends where PQ ends")
     section.columns = [
         "method",

@@ -138,7 +138,7 @@ def _write_object(file: HashingFile, rows: Iterator[tuple[Any, Any]]) -> None:
 
 
 def level_name(level: int) -> str:
-    """a, b, …, z, aa, ab, …"""
+    """Letters of a level: a, b, …, z, aa, ab, and so on."""
     name = ""
     level += 1
     while level:
