@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -263,30 +262,41 @@ def test_unwritable_folder(base, run):
     failed(run("sids", "extract", "v.npy", "-o", "/proc/s.parquet"), 1, "/proc/s.parquet")
 
 
+# The command line, whose progress stops at a step and waits.
+STOPPED_AT = """
+import sys
+from contextlib import contextmanager
+import dqindex.cli.build
+from dqindex.cli import main
+
+@contextmanager
+def progress(quiet):
+    def report(what, done, total):
+        if what == sys.argv[1] and done:
+            print("here", flush=True)
+            sys.stdin.read()
+    yield report
+
+dqindex.cli.build.progress = progress
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("step", ["check", "add"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_build_leaves_the_old_index(base, run, sent, code):
+def test_an_interrupted_build_leaves_the_old_index(base, run, sent, code, step):
     run("build", "v.npy", "-o", "i", "--spec", "DQ4,PQ4")
     before = {file.name: file.read_bytes() for file in (base / "i").iterdir()}
-    np.save(base / "big.npy", np.tile(clustered(3000, 20), (200, 1)))
+    words = "build v.npy -o i --block-rows 1000 --spec DQ4,IVF8,PQ4x4"
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "dqindex",
-            "build",
-            "big.npy",
-            "-o",
-            "i",
-            "--block-rows",
-            "1000",
-            "--spec",
-            "DQ4,IVF512,PQ4",
-        ],
+        [sys.executable, "-c", STOPPED_AT, step, *words.split()],
         cwd=base,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.5)
+    assert process.stdout.readline() == "here\n"
     process.send_signal(sent)
     _, said = process.communicate()
     assert process.returncode == code
