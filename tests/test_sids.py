@@ -1,4 +1,4 @@
-"""Maps over time and abroad: append, refit, quality, formats, linkage, and the command line."""
+"""Maps over time and abroad: append, refit, quality, formats, and the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sklearn.metrics import adjusted_mutual_info_score
 from dqindex import DQModel
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.sids.formats import FORMATS, level_name
-from dqindex.sids.linkage import linkage
 from dqindex.sids.refit import churn, matched_labels
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import TupleSet
@@ -316,37 +315,6 @@ def test_what_is_no_map(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(FileFormatError):
         read_sids(tmp_path / name)
-
-
-# Linkage.
-
-
-def test_linkage_against_all_pairs():
-    rng = np.random.default_rng(0)
-    codes = rng.integers(6, size=(60, 4)).astype(np.int32)
-    sids = hand_made(codes, [6] * 4)
-    same = codes[:, None] == codes[None]
-    counts = np.stack([np.bincount(codes[:, level], minlength=6) for level in range(4)])
-    weights = np.log(60 / counts[np.arange(4), codes])
-    scores = (same * weights[:, None]).sum(axis=2)
-    np.fill_diagonal(scores, 0)
-    source, target, weight = map(np.concatenate, zip(*linkage(sids, 5), strict=True))
-    for row in range(60):
-        mine = source == row
-        expected = np.lexsort((np.arange(60), -np.round(scores[row], 4)))[:5]
-        expected = expected[scores[row, expected] > 0]
-        np.testing.assert_allclose(weight[mine], scores[row, expected], rtol=1e-4)
-        np.testing.assert_allclose(scores[row, target[mine]], scores[row, expected], rtol=1e-4)
-        assert row not in target[mine]
-
-
-def test_linkage_in_blocks_is_the_same(sids, monkeypatch):
-    whole = [np.concatenate(part) for part in zip(*linkage(sids, 3), strict=True)]
-    monkeypatch.setattr("dqindex.sids.linkage.BLOCK_ENTRIES", 20_000)
-    blocks = list(linkage(sids, 3))
-    assert len(blocks) > 10
-    for part, one in zip(zip(*blocks, strict=True), whole, strict=True):
-        np.testing.assert_array_equal(np.concatenate(part), one)
 
 
 # The command line.
