@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -81,6 +82,16 @@ def command(*args: object) -> Ran:
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
         return Ran(code, *texts)
+
+
+def ended(ran: Ran) -> Outcome:
+    """How a command ended, as an outcome; ``typed`` is code 1 and one clear line on stderr."""
+    if ran.code == 0:
+        return Outcome("answer", ran.out, ran.err)
+    clear = ran.err.startswith("error: ") and ran.err.count("\n") == 1
+    if ran.code == 1 and clear and not ran.err.startswith("error: unexpected"):
+        return Outcome("typed", ran.err, "")
+    return Outcome("raw", f"code {ran.code}: {ran.err}", ran.out)
 
 
 class Children:
@@ -176,7 +187,12 @@ def serve() -> None:
             job = pickle.loads(_receive(sys.stdin.buffer))
         except EOFError:
             return
-        _send(answers, pickle.dumps(_fork(*job)))
+        outcome, imported = _fork(*job)
+        _send(answers, pickle.dumps(outcome))
+        # What one child had to import, the next shall have.
+        for name in imported:
+            with suppress(Exception):
+                importlib.import_module(name)
 
 
 def _load() -> None:
@@ -186,10 +202,8 @@ def _load() -> None:
     for module in pkgutil.walk_packages(dqindex.__path__, "dqindex."):
         if module.name.endswith("__main__") or ".peers." in module.name:
             continue
-        try:
+        with suppress(ImportError):
             importlib.import_module(module.name)
-        except ImportError:
-            continue
     import pyarrow
 
     pyarrow.set_cpu_count(1)
@@ -198,7 +212,7 @@ def _load() -> None:
 
 def _fork(
     function: Callable[..., Any], args: tuple[Any, ...], memory: int, seconds: float
-) -> Outcome:
+) -> tuple[Outcome, list[str]]:
     with tempfile.TemporaryFile() as written:
         read, write = os.pipe()
         pid = os.fork()
@@ -213,11 +227,12 @@ def _fork(
         text = written.read()[-KEPT:].decode(errors="replace")
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
-        return Outcome("slow" if name == "SIGALRM" else "killed", name, text)
+        return Outcome("slow" if name == "SIGALRM" else "killed", name, text), []
     if not content:
-        return Outcome("exit", os.WEXITSTATUS(status), text)
-    kind, value = pickle.loads(content)
-    return Outcome(kind, value, text)
+        return Outcome("exit", os.WEXITSTATUS(status), text), []
+    answer, imported = pickle.loads(content)
+    kind, value = pickle.loads(answer)
+    return Outcome(kind, value, text), imported
 
 
 def _child(
@@ -235,9 +250,11 @@ def _child(
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = set(sys.modules)
     answer = _answer(function, args)
+    imported = [name for name in sys.modules if name not in before]
     with os.fdopen(pipe, "wb") as file:
-        file.write(answer)
+        file.write(pickle.dumps((answer, imported)))
     os._exit(0)
 
 

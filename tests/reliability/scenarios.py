@@ -1,0 +1,205 @@
+"""Every command that writes, with its inputs and what stood at its output before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from conftest import clustered
+
+from dqindex import DQModel, build_index, open_vectors, semantic_ids
+from dqindex.sids.map_file import model_beside
+
+TEMPORARY = ".dqindex-tmp-"
+Files = dict[str, bytes]
+D = 8
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command and its outputs.
+
+    Attributes
+    ----------
+    words : tuple
+        The command line; names are below a folder made by `furnish`.
+    last : str
+        The output that is published last: the others must be there when it is.
+    long : bool
+        Only among all cases.
+    """
+
+    words: tuple[str, ...]
+    last: str
+    long: bool = False
+
+    @property
+    def name(self) -> str:
+        """The command in a word or two, and where to."""
+        return " ".join((*self.words[: 2 if self.words[0] in ("sids", "bench") else 1], self.last))
+
+    @property
+    def in_place(self) -> bool:
+        """True if the output is an input as well: the same command again then adds more."""
+        return self.words.count(self.last) > 1
+
+
+def furnish(folder: Path) -> None:
+    """Inputs of all scenarios, and an old artefact at every output but ``new*``."""
+    old, new = clustered(120, D, seed=1), clustered(150, D, seed=2)
+    np.save(folder / "x.npy", new)
+    np.save(folder / "q.npy", new[:9])
+    more = clustered(20, D, seed=3)
+    np.save(folder / "more.npy", more)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(more.ravel()), D)
+    added = pa.table({"item_id": [f"added {place}" for place in range(20)], "vector": vectors})
+    pq.write_table(added, folder / "more.parquet")
+    ids = [f"item {place}" for place in range(150)]
+    old_model = DQModel(2, 4).fit(old)
+    old_model.save(folder / "model.safetensors")
+    model = DQModel(2, 4).fit(new)
+    model.save(folder / "used.safetensors")
+    codes = model.encode(new)
+    np.save(folder / "given.npy", codes)
+    for name in ("codes.npy", "vectors.npy"):
+        np.save(folder / name, old_model.encode(old))
+    build_index(open_vectors(old, ids=ids[:120]), "DQ2,IVF4,PQ2x4").save(folder / "index")
+    shutil.copytree(folder / "index", folder / "searched")
+    sids = semantic_ids(new, ids, n_subspaces=3, n_codewords=8)
+    rows = semantic_ids(new, n_subspaces=3, n_codewords=8)
+    for name, one in (("map.parquet", sids), ("inplace.parquet", rows)):
+        one.save(folder / name)
+        one.model.save(model_beside(folder / name, one.fingerprint))
+    extracted = semantic_ids(old, n_subspaces=2, n_codewords=16)
+    for name in ("extracted.parquet", "refitted.parquet", "appended.parquet", "delta.parquet"):
+        extracted.save(folder / name)
+    for name in ("codes.parquet", "out.parquet", "edges.parquet"):
+        (folder / name).write_bytes((folder / "delta.parquet").read_bytes())
+    for name in ("out.jsonl", "map.csv", "map.jsonl", "map.json", "offset.json", "reverse.jsonl"):
+        (folder / name).write_text('{"an": "older file"}\n')
+    np.save(folder / "tokens.npy", codes)
+    (folder / "page.html").write_text("<p>An older page</p>\n")
+
+
+FIT = ("fit", "x.npy", "-L", "2", "-K", "4", "-o")
+BUILD = ("build", "x.npy", "--spec", "DQ2,IVF4,PQ2x4", "--quiet", "-o")
+SEARCH = ("search", "searched", "q.npy", "-k", "3", "-o")
+EXTRACT = ("sids", "extract", "x.npy", "-L", "3", "-K", "8", "-o")
+APPEND = ("sids", "append", "map.parquet", "more.parquet", "--delta", "delta.parquet", "-o")
+ADD_ROWS = ("sids", "append", "inplace.parquet", "more.npy", "-o")
+REFIT = ("sids", "refit", "inplace.parquet", "x.npy", "-o")
+LINK = ("sids", "neighbors", "map.parquet", "-k", "3", "-o")
+REPORT = ("bench", "report", "--sids", "map.parquet", "-o")
+EXPORTS = {
+    "csv": "map.csv",
+    "jsonl": "map.jsonl",
+    "lc-rec": "map.json",
+    "offset": "offset.json",
+    "reverse": "reverse.jsonl",
+    "npy": "tokens.npy",
+    "parquet": "out.parquet",
+}
+
+
+def _scenario(words: tuple[str, ...], output: str, long: bool = False) -> Scenario:
+    return Scenario((*words, output), output, long)
+
+
+SCENARIOS = [
+    _scenario(FIT, "model.safetensors"),
+    _scenario(FIT, "new.safetensors"),
+    _scenario(("encode", "used.safetensors", "x.npy", "-o"), "codes.npy"),
+    _scenario(("encode", "used.safetensors", "x.npy", "-o"), "codes.parquet"),
+    _scenario(("decode", "used.safetensors", "given.npy", "-o"), "vectors.npy"),
+    _scenario(BUILD, "index"),
+    _scenario(BUILD, "new-index"),
+    _scenario(("build", "x.npy", "--target-recall", "0.5", "--quiet", "-o"), "index", long=True),
+    _scenario(SEARCH, "out.parquet"),
+    _scenario(SEARCH, "out.jsonl"),
+    _scenario(EXTRACT, "extracted.parquet"),
+    _scenario(APPEND, "appended.parquet"),
+    _scenario(ADD_ROWS, "inplace.parquet"),
+    _scenario(REFIT, "refitted.parquet"),
+    _scenario(LINK, "edges.parquet"),
+    *(
+        _scenario(
+            ("sids", "export", "map.parquet", "--format", form, "-o"), name, long=form != "csv"
+        )
+        for form, name in EXPORTS.items()
+    ),
+    _scenario(REPORT, "page.html"),
+]
+
+
+def files(folder: Path) -> Files:
+    """All files below `folder` but temporary ones, by name."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not file.name.startswith(TEMPORARY)
+    }
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Temporary files below `folder`, and folders that hold nothing."""
+    return [
+        str(file.relative_to(folder))
+        for file in folder.rglob("*")
+        if file.name.startswith(TEMPORARY) or (file.is_dir() and not any(file.iterdir()))
+    ]
+
+
+def what_is_wrong(scenario: Scenario, found: Files, old: Files, new: Files) -> str | None:
+    """None if every artefact is whole, old or new, and what stands beside them untouched."""
+    indexes = {"index", "new-index"}
+    for name in {*old, *new}:
+        if name.split("/")[0] not in indexes and found.get(name) not in (
+            old.get(name),
+            new.get(name),
+        ):
+            return f"{name} is neither the old nor the new"
+    for name in found:
+        if name.split("/")[0] not in indexes and name not in old and name not in new:
+            return f"{name} was not there and is not an output"
+    for index in indexes:
+        wrong = _index_is_wrong(index, found, old, new)
+        if wrong:
+            return wrong
+    changed = {name for name in new if new[name] != old.get(name)}
+    if is_new(scenario, found, old, new):
+        missing = {name for name in changed if found.get(name) != new[name]}
+        if missing:
+            return f"{scenario.last} is new, but not {', '.join(sorted(missing))}"
+    return None
+
+
+def _index_is_wrong(index: str, found: Files, old: Files, new: Files) -> str | None:
+    name = f"{index}/manifest.json"
+    if found.get(name) not in (old.get(name), new.get(name)):
+        return f"{name} is neither the old nor the new"
+    if name not in found:
+        return None
+    for entry in json.loads(found[name])["files"].values():
+        data = f"{index}/{entry['name']}"
+        if data not in found or found[data] not in (old.get(data), new.get(data)):
+            return f"{data} is missing or damaged, though the manifest names it"
+    return None
+
+
+def is_new(scenario: Scenario, found: Files, old: Files, new: Files) -> bool:
+    """True if the output that is published last is the new one."""
+    last = scenario.last if scenario.last in new else f"{scenario.last}/manifest.json"
+    return found.get(last) == new[last] != old.get(last)
+
+
+def fresh(template: Path, folder: Path) -> Path:
+    """A copy of `template` at `folder`, in place of what stood there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    shutil.copytree(template, folder)
+    return folder
