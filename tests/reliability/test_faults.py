@@ -35,7 +35,7 @@ def faulty(tmp_path_factory) -> Iterator[Children]:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     furnish(folder)
     return folder

@@ -107,7 +107,7 @@ def encodes(path: Path) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def model_file(tmp_path_factory) -> Path:
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     DQModel(4, 8, coarse=(4,)).fit(base()).save(path)
     return path
@@ -139,7 +139,7 @@ def searches(folder: Path) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-def folder(tmp_path, names) -> Path:
+def folder(tmp_path: Path, names: list[str]) -> Path:
     build_index(open_vectors(base(), ids=names), SPEC).save(tmp_path / "index")
     return tmp_path / "index"
 
@@ -203,7 +203,7 @@ def reads_map(path: Path) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def map_file(tmp_path_factory, names) -> Path:
+def map_file(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> Path:
     path = tmp_path_factory.mktemp("map") / "map.parquet"
     semantic_ids(base(), names, n_subspaces=3, n_codewords=8, coarse=(4,)).save(path)
     return path
@@ -270,7 +270,7 @@ def edited_maps(path: Path, every: int) -> Iterable[Mutant]:
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def test_a_damaged_map_is_refused(tally, children, long, map_file):
@@ -305,7 +305,7 @@ def test_the_model_of_another_map_is_refused(tally, children, map_file, model_fi
 
 
 @pytest.fixture(scope="module")
-def results_file(tmp_path_factory) -> Path:
+def results_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from dqindex.bench.dataset import Description
     from dqindex.bench.run import run
 
