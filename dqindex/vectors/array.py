@@ -1,4 +1,4 @@
-"""Vectors that are already in memory."""
+"""Vectors that are already in memory, or behind something that is sliced as an array is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqindex.errors import InputError
+from dqindex.errors import DQIndexError, InputError
 from dqindex.vectors.source import VectorSource
+
+GIVE = "give a 2-d array (n, d), a table, a file, or blocks of vectors"
 
 
 class ArrayVectors(VectorSource):
@@ -22,3 +24,69 @@ class ArrayVectors(VectorSource):
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         return self._array[start:stop]
+
+
+class SlicedVectors(VectorSource):
+    """What numpy can copy a slice of: JAX, zarr, h5py, dask; only the slice is copied."""
+
+    def __init__(self, array: Any, name: str) -> None:
+        self._array = array
+        super().__init__(name, tuple(int(length) for length in array.shape), np.dtype(array.dtype))
+
+    def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
+        window = np.asarray(self._array[start:stop])
+        if window.shape != (stop - start, self.d):
+            raise InputError(
+                f"{self.name}: rows {start} to {stop} have shape {window.shape}; {GIVE}"
+            )
+        return window
+
+
+class TorchVectors(VectorSource):
+    """A torch tensor on any device; a slice is brought over at a time. bfloat16 is exact."""
+
+    def __init__(self, tensor: Any, name: str) -> None:
+        self._tensor = tensor.detach()
+        if tensor.ndim != 2:
+            raise InputError(f"{name}: has shape {tuple(tensor.shape)}; give a 2-d tensor (n, d)")
+        super().__init__(name, tuple(tensor.shape), self._numpy(self._tensor[:0]).dtype)
+
+    @staticmethod
+    def _numpy(tensor: Any) -> npt.NDArray[Any]:
+        tensor = tensor.cpu()
+        # numpy has no bfloat16.
+        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+
+    def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
+        return self._numpy(self._tensor[start:stop])
+
+
+def open_array(source: Any) -> VectorSource:
+    """Wrap whatever numpy or DLPack can make an array of, without a copy where they need none.
+
+    Raises
+    ------
+    InputError
+        If it is no set of vectors.
+    """
+    name = "array" if isinstance(source, np.ndarray | list | tuple) else type(source).__name__
+    if hasattr(source, "tocsr") or getattr(source, "is_sparse", False):
+        raise InputError(f"{name}: sparse input is not supported; give a dense array")
+    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+        raise InputError(f"{name}: has masked values; fill them, or remove their rows")
+    try:
+        if hasattr(source, "detach") and hasattr(source, "cpu"):
+            return TorchVectors(source, name)
+        if isinstance(source, np.ndarray):
+            return ArrayVectors(source)
+        shape = getattr(source, "shape", None)
+        if isinstance(shape, tuple) and len(shape) == 2 and hasattr(source, "__getitem__"):
+            return SlicedVectors(source, name)
+        if hasattr(source, "__dlpack__") and not hasattr(source, "__array__"):
+            return ArrayVectors(np.from_dlpack(source), name)
+        return ArrayVectors(source, name)
+    except DQIndexError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError, BufferError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise InputError(f"{name}: is no set of vectors ({words}); {GIVE}") from None

@@ -12,7 +12,7 @@ from dqindex.errors import FileFormatError
 from dqindex.vectors.source import VectorSource
 
 VECS_DTYPES = {".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4"}
-BIN_DTYPES = {".fbin": "<f4", ".u8bin": "u1", ".i8bin": "i1"}
+BIN_DTYPES = {".fbin": "<f4", ".u8bin": "u1", ".i8bin": "i1", ".ibin": "<i4"}
 
 
 class VecsVectors(VectorSource):
@@ -38,6 +38,7 @@ class VecsVectors(VectorSource):
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         records = np.memmap(self._path, dtype=self._record, mode="r", shape=(self.n,))[start:stop]
+        # A row of another width makes nonsense of those behind it.
         other = np.flatnonzero(records["d"] != self.d)
         if other.size:
             row = int(other[0])

@@ -1,16 +1,26 @@
-"""Ids of a catalogue: distinct integers or strings, kept as an Arrow array."""
+"""Ids of a catalogue: distinct integers or strings, kept as an Arrow array.
+
+Whatever integer type goes in stays: ``int8`` to ``uint64``. Parts of a set whose integer types
+differ are given the one that holds them all. Text is UTF-8: ``string``, or ``large_string`` where
+it is more than `TEXT_LIMIT` bytes, which ``string`` cannot hold.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.errors import DQIndexError, InputError
+
+# Offsets of `string` are int32.
+TEXT_LIMIT = 2**31 - 1
+INT64_MAX = 2**63 - 1
+# What pyarrow and numpy raise on values that are no ids.
+CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError)
 
 
 def check_ids(ids: Any, n: int, name: str) -> pa.Array:
@@ -21,24 +31,15 @@ def check_ids(ids: Any, n: int, name: str) -> pa.Array:
     InputError
         If the type is another, an id is missing or stands twice, or the number is not `n`.
     """
-    try:
-        array = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InputError(f"{name}: the ids are not plain integers or strings ({error})") from None
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    kind = array.type
-    if not (
-        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    ):
-        raise InputError(f"{name}: ids of type {kind} are not supported; use integers or strings")
-    if len(array) != n:
-        raise InputError(f"{name}: {len(array)} ids for {n} vectors; give one id a vector")
-    if array.null_count:
-        row = pc.index(pc.is_null(array), True).as_py()
-        raise InputError(f"{name}: {array.null_count} ids are missing, first row {row}; fill them")
+    chunked = _to_arrow(ids, name)
+    if len(chunked) != n:
+        raise InputError(f"{name}: {len(chunked)} ids for {n} vectors; give one id a vector")
+    if chunked.null_count:
+        row = pc.index(pc.is_null(chunked), True).as_py()
+        raise InputError(
+            f"{name}: {chunked.null_count} ids are missing, first row {row}; fill them"
+        )
+    array = _join(chunked)
     if pc.count_distinct(array).as_py() != n:
         counts = pc.value_counts(array)
         twice = counts.filter(pc.greater(counts.field("counts"), 1))
@@ -50,27 +51,120 @@ def check_ids(ids: Any, n: int, name: str) -> pa.Array:
     return array
 
 
-def read_ids(path: str | Path, column: str | None = None) -> pa.Array:
-    """Ids from a Parquet file (its only column, or `column`) or a 1-d ``.npy`` of integers."""
-    file = Path(path)
-    if not file.is_file():
-        raise StorageError(f"{file}: no such file; give a Parquet file or a 1-d .npy with ids")
-    if file.suffix == ".npy":
-        try:
-            values = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise FileFormatError(f"{file}: not a readable .npy file ({error})") from None
-        if values.ndim != 1:
-            raise FileFormatError(f"{file}: has shape {values.shape}; ids must be 1-d")
-        return pa.array(values)
+def as_ids(ids: Any, name: str) -> pa.Array:
+    """Any array-like of integers or text as one Arrow array; it may hold one twice.
+
+    Raises
+    ------
+    InputError
+        If they are something else.
+    """
+    return _join(_to_arrow(ids, name))
+
+
+def unify(parts: Sequence[tuple[str, pa.ChunkedArray]]) -> pa.ChunkedArray:
+    """The ids of several parts, given as (name, ids), in one type that holds them all.
+
+    Raises
+    ------
+    InputError
+        If one part has integers and another has text; the message names both.
+    """
+    arrays = [(name, _plain(ids, name)) for name, ids in parts]
+    first_name, first = arrays[0]
+    for name, ids in arrays:
+        if pa.types.is_integer(ids.type) != pa.types.is_integer(first.type):
+            raise InputError(
+                f"{name}: its ids are {ids.type} where those of {first_name} are {first.type}; "
+                "store them in one type"
+            )
+    kinds = {ids.type for _, ids in arrays}
+    kind = first.type
+    if len(kinds) > 1:
+        kind = pa.large_string()
+        if pa.types.is_integer(first.type):
+            kind = _common_integer([ids for _, ids in arrays], first_name)
+    return pa.chunked_array([chunk for _, ids in arrays for chunk in ids.cast(kind).chunks], kind)
+
+
+def _common_integer(arrays: list[pa.ChunkedArray], name: str) -> pa.DataType:
+    """int64 where it holds every id, else uint64."""
+    bounds = [pc.min_max(ids) for ids in arrays if len(ids) > ids.null_count]
+    lowest = min((bound["min"].as_py() for bound in bounds), default=0)
+    highest = max((bound["max"].as_py() for bound in bounds), default=0)
+    if highest <= INT64_MAX:
+        return pa.int64()
+    if lowest >= 0:
+        return pa.uint64()
+    raise InputError(
+        f"{name}: the ids of its parts go from {lowest} to {highest}, which no integer type of 64 "
+        "bits holds; store them as strings"
+    )
+
+
+def _to_arrow(ids: Any, name: str) -> pa.ChunkedArray:
+    """Any array-like of ids as Arrow, of a type that can be an id."""
     try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise FileFormatError(f"{file}: not a readable Parquet file ({error})") from None
-    if column is None:
-        if len(schema.names) != 1:
-            raise InputError(f"{file}: name the id column, one of {', '.join(schema.names)}")
-        column = schema.names[0]
-    if column not in schema.names:
-        raise InputError(f"{file}: no column {column!r}; it has {', '.join(schema.names)}")
-    return pq.read_table(file, columns=[column]).column(0).combine_chunks()
+        return _plain(_converted(ids), name)
+    except DQIndexError:
+        raise
+    except CONVERSION_ERRORS as error:
+        raise InputError(f"{name}: the ids are not plain integers or strings ({error})") from None
+
+
+def _converted(ids: Any) -> Any:
+    if isinstance(ids, pa.Array | pa.ChunkedArray):
+        return ids
+    if isinstance(ids, np.ndarray):
+        if ids.ndim != 1:
+            raise InputError(f"ids of shape {ids.shape}; give one id a vector, in one dimension")
+        if ids.dtype.kind in "iuf":
+            ids = np.ascontiguousarray(ids, dtype=ids.dtype.newbyteorder("="))
+    elif hasattr(ids, "__arrow_c_stream__"):
+        return pa.chunked_array(ids)
+    elif hasattr(ids, "__next__"):
+        ids = list(ids)
+    try:
+        return pa.array(ids)
+    except OverflowError:
+        return pa.array(ids, pa.uint64())
+
+
+def _plain(array: Any, name: str) -> pa.ChunkedArray:
+    """Dictionaries and views decoded; what is neither integers nor text is refused."""
+    if isinstance(array, pa.Array):
+        array = pa.chunked_array([array])
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        array = pa.chunked_array([chunk.storage for chunk in array.chunks], kind.storage_type)
+        kind = array.type
+    if pa.types.is_dictionary(kind):
+        # The text that a dictionary spells out may be longer than `string` can hold.
+        kind = pa.large_string() if _is_text(kind.value_type) else kind.value_type
+        array = array.cast(kind)
+    elif _is_text(kind) and kind not in (pa.string(), pa.large_string()):
+        kind = pa.large_string()
+        array = array.cast(kind)
+    if not (pa.types.is_integer(kind) or _is_text(kind)):
+        raise InputError(f"{name}: ids of type {kind} are not supported; use integers or strings")
+    return array
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    views = getattr(pa.types, "is_string_view", None)
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or (views is not None and views(kind))
+    )
+
+
+def _join(array: pa.ChunkedArray) -> pa.Array:
+    """One array: `string` where the text fits, else `large_string`."""
+    kind = array.type
+    if _is_text(kind):
+        length = pc.sum(pc.binary_length(array).cast(pa.int64())).as_py() or 0
+        kind = pa.string() if length <= TEXT_LIMIT else pa.large_string()
+    if array.num_chunks == 1:
+        return array.chunk(0).cast(kind)
+    return pa.concat_arrays(array.cast(kind).chunks or [pa.array([], kind)])

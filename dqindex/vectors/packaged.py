@@ -10,7 +10,7 @@ import numpy as np
 
 from dqindex.errors import MissingDependencyError
 from dqindex.vectors.array import ArrayVectors
-from dqindex.vectors.ids import read_ids
+from dqindex.vectors.id_file import read_ids
 from dqindex.vectors.source import VectorSource
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dqindex._parameters import callback, checked, integer, or_none
 from dqindex._types import Float32, Progress, no_progress
-from dqindex.errors import InputError, NonFiniteError
-from dqindex.vectors.convert import check_dtype, non_finite_rows, to_float32
+from dqindex.errors import InputError, NonFiniteError, StorageError
+from dqindex.vectors.convert import check_dtype, non_finite_rows, to_float32, why_not_finite
 from dqindex.vectors.ids import check_ids
 
 BLOCK_BYTES = 64 * 2**20
@@ -61,6 +62,11 @@ class VectorSource(ABC):
     def _stored_ids(self) -> Any:
         return None
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether it has ids of its own; nothing is read for the answer."""
+        return self._given_ids is not None
+
     # What a user calls.
 
     @cached_property
@@ -79,6 +85,7 @@ class VectorSource(ABC):
         """Rows that make a block of about 64 MiB of float32."""
         return max(1, BLOCK_BYTES // (4 * self.d))
 
+    @checked(rows=or_none(integer(1)))
     def blocks(self, rows: int | None = None) -> Iterator[Float32]:
         """Blocks of at most `rows` vectors in order, each C-contiguous float32 of width d.
 
@@ -87,9 +94,9 @@ class VectorSource(ABC):
         NonFiniteError
             At the first block with a non-finite row; the rest is read to say how many there are.
         """
-        rows = self.default_block_rows() if rows is None else rows
-        if rows < 1:
-            raise InputError(f"block rows is {rows}; give a number of at least 1")
+        return self._blocks(self.default_block_rows() if rows is None else int(rows))
+
+    def _blocks(self, rows: int) -> Iterator[Float32]:
         start, first, count = 0, -1, 0
         for window in self._windows(rows):
             block = to_float32(window)
@@ -102,11 +109,15 @@ class VectorSource(ABC):
             if count == 0:
                 yield block
         if count:
-            raise NonFiniteError(
-                f"{self.name}: {count} of {self.n} rows hold NaN or infinity (as float32), "
-                f"first row {first}; remove or repair them"
-            )
+            raise self._not_finite(f"{count} of {self.n} rows", first)
 
+    def _not_finite(self, which: str, first: int) -> NonFiniteError:
+        return NonFiniteError(
+            f"{self.name}: {which} hold NaN or infinity (as float32), first row {first}, "
+            f"{why_not_finite(self._window(first, first + 1))}"
+        )
+
+    @checked(rows=or_none(integer(1)), progress=or_none(callback()))
     def check_finite(self, rows: int | None = None, progress: Progress | None = None) -> None:
         """Read everything once, in blocks of `rows`, and refuse what is not finite.
 
@@ -121,10 +132,9 @@ class VectorSource(ABC):
             done += len(block)
             report("check", done, self.n)
 
+    @checked(k=integer(1), seed=integer(0))
     def sample(self, k: int, *, seed: int = 0) -> Float32:
         """`k` rows drawn uniformly without replacement (all rows if k >= n), in file order."""
-        if k < 1:
-            raise InputError(f"sample size is {k}; give a number of at least 1")
         if k >= self.n:
             return self.read()
         chosen = np.random.default_rng(seed).choice(self.n, size=k, replace=False, shuffle=False)
@@ -140,7 +150,10 @@ class VectorSource(ABC):
         NonFiniteError
             If one of these rows is not finite.
         """
-        wanted = np.asarray(positions, dtype=np.int64).reshape(-1)
+        given = np.asarray(positions).reshape(-1)
+        if given.size and given.dtype.kind not in "iu":
+            raise InputError(f"{self.name}: positions are {given.dtype}; give integers")
+        wanted = given.astype(np.int64)
         outside = wanted[(wanted < 0) | (wanted >= self.n)]
         if outside.size:
             raise InputError(f"{self.name}: row {outside[0]} is outside 0 to {self.n - 1}")
@@ -149,15 +162,20 @@ class VectorSource(ABC):
         self._gather(wanted[order], order, out)
         bad = non_finite_rows(out)
         if bad.size:
-            raise NonFiniteError(
-                f"{self.name}: {bad.size} of the {len(wanted)} rows read hold NaN or infinity "
-                f"(as float32), first row {wanted[bad].min()}; remove or repair them"
+            raise self._not_finite(
+                f"{bad.size} of the {len(wanted)} rows read", int(wanted[bad].min())
             )
         return out
 
     def read(self) -> Float32:
         """All vectors at once, shape (n, d)."""
-        out = np.empty((self.n, self.d), dtype=np.float32)
+        try:
+            out = np.empty((self.n, self.d), dtype=np.float32)
+        except (MemoryError, ValueError):
+            raise StorageError(
+                f"{self.name}: {self.n} x {self.d} float32 are more than this machine's memory; "
+                "read it by blocks"
+            ) from None
         start = 0
         for block in self.blocks():
             out[start : start + len(block)] = block

@@ -1,0 +1,135 @@
+"""Files of a set: a folder, a tree of folders, a glob, a list of them, in an order that is said.
+
+The order of rows is the order of the files, then of the rows in each. Files of a folder or glob
+are in natural order of their path (``part-2`` before ``part-10``), those of a list as listed.
+Names that start with ``_`` or ``.`` are skipped, as Arrow and Spark do. A folder called
+``key=value`` gives all rows below it a column `key` (hive partitions).
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.vectors.parts import ARROW, PARQUET, Part, open_part
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+class _File(NamedTuple):
+    path: Path
+    # key=value of the folders it lies in.
+    keys: dict[str, str]
+
+
+def is_glob(text: str) -> bool:
+    """Whether a path that is no file's is a pattern."""
+    return glob.has_magic(text) and not Path(text).exists()
+
+
+def open_parts(paths: Iterable[str | Path]) -> list[Part]:
+    """The Parquet and Arrow files that `paths` (files, folders, globs) stand for, in order.
+
+    Raises
+    ------
+    StorageError
+        If there is no such path.
+    FileFormatError
+        If a folder or glob holds none, or one is malformed.
+    """
+    files = [file for path in paths for file in _files_of(path)]
+    kinds = _key_kinds(files)
+    return [
+        open_part(file.path, {key: _value(kinds[key], value) for key, value in file.keys.items()})
+        for file in files
+    ]
+
+
+def natural_key(path: str) -> list[tuple[int, int, str]]:
+    """Sorts digits by their number and the rest as text, folder by folder."""
+    key: list[tuple[int, int, str]] = []
+    for name in path.split("/"):
+        for piece in re.split(r"(\d+)", name):
+            if piece.isascii() and piece.isdigit():
+                key.append((1, int(piece), piece))
+            elif piece:
+                key.append((2, 0, piece))
+        key.append((0, 0, ""))
+    return key
+
+
+def _files_of(path: str | Path) -> list[_File]:
+    text = str(path)
+    if is_glob(text):
+        matched = [Path(name) for name in glob.glob(text, recursive=True)]  # noqa: PTH207 (absolute too)
+        root = Path(*_plain_steps(text))
+        files = [
+            file
+            for name in matched
+            for file in ([name] if not name.is_dir() else _in_folder(name))
+            if not _is_hidden(file.relative_to(root))
+        ]
+        if not files:
+            raise StorageError(f"{text}: no file matches; give a pattern of Parquet or Arrow files")
+    else:
+        root = Path(path)
+        if not root.exists():
+            raise StorageError(f"{root}: no such file")
+        if not root.is_dir():
+            return [_File(root, _keys(root.parent.parts))]
+        files = _in_folder(root)
+    tables = [file for file in set(files) if file.suffix.lower() in PARQUET + ARROW]
+    if not tables:
+        raise FileFormatError(
+            f"{text}: holds no Parquet or Arrow files ({', '.join(PARQUET + ARROW)})"
+        )
+    ordered = sorted(tables, key=lambda file: natural_key(file.as_posix()))
+    return [_File(file, _keys(file.parent.parts)) for file in ordered]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in folder.rglob("*")
+        if not _is_hidden(file.relative_to(folder)) and not file.is_dir()
+    ]
+
+
+def _plain_steps(pattern: str) -> list[str]:
+    """The steps of a pattern before the first that holds a wildcard."""
+    steps = []
+    for step in Path(pattern).parts:
+        if glob.has_magic(step):
+            break
+        steps.append(step)
+    return steps
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(step.startswith(("_", ".")) for step in path.parts)
+
+
+def _keys(folders: Iterable[str]) -> dict[str, str]:
+    found = (re.fullmatch(r"([^=]+)=(.*)", folder) for folder in folders)
+    return {match[1]: unquote(match[2]) for match in found if match is not None}
+
+
+def _key_kinds(files: list[_File]) -> dict[str, type]:
+    """int for keys whose every value is a number written as one (not 007), str for others."""
+    kinds: dict[str, type] = {}
+    for file in files:
+        for key, value in file.keys.items():
+            number = re.fullmatch(r"0|-?[1-9]\d{0,17}", value) or value == NULL_PARTITION
+            kinds[key] = kinds.get(key, int) if number else str
+    return kinds
+
+
+def _value(kind: type, value: str) -> Any:
+    if value == NULL_PARTITION:
+        raise InputError(f"a folder is called {value}: its rows have no value; move them elsewhere")
+    return kind(value)

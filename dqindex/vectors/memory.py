@@ -1,0 +1,189 @@
+"""Tables in memory, or behind a library that reads them: Arrow, pandas, polars, datasets, Lance.
+
+Nothing of the set is copied beyond the block that is being read: what a library holds is asked for
+slice by slice. What can be read only once (a reader, a query's stream) is `spooled`.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from dqindex.errors import DQWarning, InputError
+from dqindex.vectors.parts import Part
+
+GROUP_ROWS = 2**16
+# The one column of an array that is no table.
+COLUMN = "vectors"
+
+
+class TablePart(Part):
+    """An Arrow table that someone holds."""
+
+    def __init__(self, table: pa.Table, name: str) -> None:
+        self._table = table
+        super().__init__(name, table.schema, _groups(table.num_rows))
+
+    def _read(
+        self, groups: Sequence[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        table = self._table.select(columns)
+        for start, stop in _ranges(groups, self._table.num_rows):
+            yield from table.slice(start, stop - start).to_batches(max_chunksize=rows)
+
+
+class PandasPart(Part):
+    """A pandas frame; a slice of it becomes Arrow at a time. A named index is a column."""
+
+    def __init__(self, frame: Any, name: str) -> None:
+        self._frame = frame
+        labels = [str(label) for label in frame.columns]
+        self._places: dict[str, int | None] = {label: place for place, label in enumerate(labels)}
+        if len(self._places) != len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise InputError(f"{name}: {labels.count(twice)} columns are called {twice!r}")
+        index = frame.index
+        if index.name is not None and str(index.name) not in self._places:
+            self._places[str(index.name)] = None
+        elif index.name is None and type(index).__name__ != "RangeIndex":
+            warnings.warn(
+                f"{name}: its index has no name and is not used; if it holds the ids, give it one: "
+                "frame.index.name = 'item_id'",
+                DQWarning,
+                stacklevel=2,
+            )
+        head = self._slice(0, min(len(frame), 1000), list(self._places), None)
+        super().__init__(name, head.schema, _groups(len(frame)))
+
+    def _slice(
+        self, start: int, stop: int, columns: list[str], schema: pa.Schema | None
+    ) -> pa.RecordBatch:
+        arrays = []
+        for column in columns:
+            place = self._places[column]
+            index = self._frame.index[start:stop]
+            values = index if place is None else self._frame.iloc[start:stop, place]
+            # A fraction that is not a number is not a missing one.
+            missing = getattr(values.dtype, "kind", "O") != "f"
+            kind = None if schema is None else schema.field(column).type
+            try:
+                array = pa.array(values, kind, from_pandas=missing)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise InputError(
+                    f"column {column!r}, rows {start} to {stop}: can't be made Arrow ({error})"
+                ) from None
+            if isinstance(array, pa.ChunkedArray):
+                array = array.combine_chunks()
+            arrays.append(array)
+        return pa.RecordBatch.from_arrays(arrays, names=columns)
+
+    def _read(
+        self, groups: Sequence[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        for start, stop in _ranges(groups, len(self._frame)):
+            for first in range(start, stop, rows):
+                yield self._slice(first, min(first + rows, stop), columns, self.schema)
+
+
+class DatasetPart(Part):
+    """A data set of Hugging Face, whose rows may be chosen or shuffled; a slice at a time."""
+
+    def __init__(self, dataset: Any, name: str) -> None:
+        self._dataset = dataset.with_format("arrow")
+        super().__init__(name, self._dataset[:1].schema, _groups(len(dataset)))
+
+    def _read(
+        self, groups: Sequence[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        chosen = self._dataset.select_columns(columns)
+        for start, stop in _ranges(groups, len(self._dataset)):
+            for first in range(start, stop, rows):
+                yield from chosen[first : min(first + rows, stop)].to_batches()
+
+
+class FragmentPart(Part):
+    """A fragment of a `pyarrow.dataset.Dataset`, such as a file of it, or of a Lance data set."""
+
+    def __init__(self, fragment: Any, schema: pa.Schema, name: str) -> None:
+        self._fragment, self._schema = fragment, schema
+        super().__init__(name, schema, [fragment.count_rows()])
+
+    def _read(
+        self, groups: Sequence[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        if not groups:
+            return
+        options = {} if _is_lance(self._fragment) else {"schema": self._schema}
+        yield from self._fragment.to_batches(columns=columns, batch_size=rows, **options)
+
+
+def table_parts(source: Any) -> list[Part] | None:
+    """The parts of anything that is a table and can be read again, or None for others."""
+    if isinstance(source, pa.Table):
+        return [TablePart(source, "table")]
+    if isinstance(source, pa.RecordBatch):
+        return [TablePart(pa.Table.from_batches([source]), "table")]
+    if isinstance(source, pa.StructArray):
+        return [
+            TablePart(pa.Table.from_batches([pa.RecordBatch.from_struct_array(source)]), "table")
+        ]
+    if isinstance(source, pa.Array | pa.ChunkedArray):
+        return [TablePart(pa.table({COLUMN: source}), "array")]
+    if _is_a(source, "pyarrow.dataset", "Dataset"):
+        try:
+            fragments = list(source.get_fragments())
+        except ValueError:
+            # Filtered or projected: what it gives can only be scanned.
+            return None
+        return [
+            FragmentPart(fragment, source.schema, f"dataset[{place}]")
+            for place, fragment in enumerate(fragments)
+        ] or [TablePart(source.schema.empty_table(), "dataset")]
+    if _is_a(source, "pandas", "DataFrame"):
+        return [PandasPart(source, "frame")]
+    if _is_a(source, "polars", "DataFrame"):
+        # Shares its memory.
+        return [TablePart(pa.table(source), "frame")]
+    if _is_a(source, "polars", "Series"):
+        return [TablePart(pa.table({COLUMN: pa.chunked_array(source)}), "series")]
+    if _is_a(source, "datasets", "Dataset"):
+        return [DatasetPart(source, "dataset")]
+    return None
+
+
+def is_stream(source: Any) -> bool:
+    """Whether it offers Arrow batches, once."""
+    return hasattr(source, "__arrow_c_stream__") or _is_a(source, "pyarrow.dataset", "Dataset")
+
+
+def stream_of(source: Any) -> pa.RecordBatchReader:
+    """The batches of what `is_stream` holds of."""
+    if isinstance(source, pa.RecordBatchReader):
+        return source
+    if _is_a(source, "pyarrow.dataset", "Dataset"):
+        return source.scanner().to_reader()
+    return pa.RecordBatchReader.from_stream(source)
+
+
+def _is_a(source: Any, module: str, kind: str) -> bool:
+    """An instance of a class of a library that need not be installed."""
+    found = getattr(sys.modules.get(module), kind, None)
+    return found is not None and isinstance(source, found)
+
+
+def _is_lance(fragment: Any) -> bool:
+    return type(fragment).__module__.partition(".")[0] == "lance"
+
+
+def _groups(rows: int) -> list[int]:
+    return [min(GROUP_ROWS, rows - start) for start in range(0, rows, GROUP_ROWS)]
+
+
+def _ranges(groups: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
+    """First and last row of each group."""
+    for group in groups:
+        yield group * GROUP_ROWS, min((group + 1) * GROUP_ROWS, rows)
