@@ -8,7 +8,7 @@ from typing import Any
 
 from dqindex._parameters import checked, or_none, text
 from dqindex.errors import FileFormatError, InputError, StorageError
-from dqindex.vectors.array import ArrayVectors, open_array
+from dqindex.vectors.array import GIVE, ArrayVectors, open_array
 from dqindex.vectors.files import require_regular
 from dqindex.vectors.id_file import read_ids
 from dqindex.vectors.source import VectorSource
@@ -116,8 +116,8 @@ def _open_path(path: str | Path, vector_column: str | None, id_column: str | Non
 
     file, part = _split(path)
     try:
-        if "\0" in str(path):
-            raise StorageError(f"{str(path)!r}: holds a zero byte, which no path can")
+        if "\0" in str(path) or not str(path):
+            raise InputError(f"{str(path)!r} is no path; {GIVE}")
         if (
             file.is_dir()
             or is_glob(str(path))
@@ -202,15 +202,14 @@ def _open_table(
     source: Any, vector_column: str | None, id_column: str | None
 ) -> VectorSource | None:
     """A table in memory or a stream of one; None for what is neither."""
-    from dqindex.vectors.memory import is_stream, stream_of, table_parts
+    from dqindex.vectors.memory import stream_of, table_parts
     from dqindex.vectors.table import TableVectors
 
     parts = table_parts(source)
     if parts is not None:
         return TableVectors(parts[0].name, parts, vector_column, id_column)
-    if is_stream(source):
-        return _spool(stream_of(source), vector_column, id_column, "stream")
-    return None
+    batches = stream_of(source)
+    return None if batches is None else _spool(batches, vector_column, id_column, "stream")
 
 
 def _spool(

@@ -18,6 +18,8 @@ class ArrayVectors(VectorSource):
 
     def __init__(self, array: npt.ArrayLike, name: str = "array") -> None:
         self._array = np.asarray(array)
+        if self._array.ndim == 0:
+            raise InputError(f"{name}: is no set of vectors; {GIVE}")
         if self._array.ndim != 2:
             raise InputError(f"{name}: has shape {self._array.shape}; give a 2-d array (n, d)")
         super().__init__(name, self._array.shape, self._array.dtype)

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from dqindex.errors import DQWarning, InputError
+from dqindex.vectors.layout import is_list
 from dqindex.vectors.parts import Part
 
 GROUP_ROWS = 2**16
@@ -132,7 +133,7 @@ def table_parts(source: Any) -> list[Part] | None:
             TablePart(pa.Table.from_batches([pa.RecordBatch.from_struct_array(source)]), "table")
         ]
     if isinstance(source, pa.Array | pa.ChunkedArray):
-        return [TablePart(pa.table({COLUMN: source}), "array")]
+        return [_column_part(source, "array")]
     if _is_a(source, "pyarrow.dataset", "Dataset"):
         try:
             fragments = list(source.get_fragments())
@@ -149,24 +150,46 @@ def table_parts(source: Any) -> list[Part] | None:
         # Shares its memory.
         return [TablePart(pa.table(source), "frame")]
     if _is_a(source, "polars", "Series"):
-        return [TablePart(pa.table({COLUMN: pa.chunked_array(source)}), "series")]
+        return [_column_part(pa.chunked_array(source), "series")]
+    if _is_a(source, "pandas", "Series"):
+        return [PandasPart(source.to_frame(COLUMN), "series")]
     if _is_a(source, "datasets", "Dataset"):
         return [DatasetPart(source, "dataset")]
     return None
 
 
-def is_stream(source: Any) -> bool:
-    """Whether it offers Arrow batches, once."""
-    return hasattr(source, "__arrow_c_stream__") or _is_a(source, "pyarrow.dataset", "Dataset")
+def _column_part(column: Any, name: str) -> Part:
+    if not is_list(column.type):
+        raise InputError(f"{name}: holds {column.type}, not vectors; give lists of numbers")
+    return TablePart(pa.table({COLUMN: column}), name)
 
 
-def stream_of(source: Any) -> pa.RecordBatchReader:
-    """The batches of what `is_stream` holds of."""
+def stream_of(source: Any) -> Iterator[Any] | None:
+    """The batches of what gives them once, or None for what gives none."""
     if isinstance(source, pa.RecordBatchReader):
-        return source
+        return _told(source)
     if _is_a(source, "pyarrow.dataset", "Dataset"):
-        return source.scanner().to_reader()
-    return pa.RecordBatchReader.from_stream(source)
+        return _told(source.scanner().to_reader())
+    if _is_a(source, "datasets", "IterableDataset"):
+        return _told(source.with_format("arrow").iter(batch_size=GROUP_ROWS))
+    if _is_a(source, "polars", "LazyFrame"):
+        raise InputError("LazyFrame: is a query and no table yet; call its collect()")
+    if hasattr(source, "__arrow_c_stream__"):
+        try:
+            return _told(pa.RecordBatchReader.from_stream(source))
+        except pa.ArrowInvalid:
+            # A column and no table.
+            return _told(iter([pa.chunked_array(source)]))
+    return None
+
+
+def _told(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches, an error of what makes them said as ours."""
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError, RuntimeError, TypeError, ValueError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise InputError(f"stream: ended with an error ({words})") from None
 
 
 def _is_a(source: Any, module: str, kind: str) -> bool:

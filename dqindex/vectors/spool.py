@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,30 +27,10 @@ class SpooledVectors(VectorSource):
     def __init__(
         self, name: str, blocks: Iterable[Any], open_block: Callable[[Any], VectorSource]
     ) -> None:
-        self._file: BinaryIO
-        ids: list[tuple[str, pa.ChunkedArray]] = []
-        n, d = 0, 0
         try:
             self._file = tempfile.TemporaryFile(prefix="dqindex-")  # noqa: SIM115 (lives with self)
-            for place, block in enumerate(blocks):
-                if not _rows(block):
-                    continue
-                label = f"{name}, block {place}"
-                part = open_block(block)
-                if n and part.d != d:
-                    raise InputError(
-                        f"{label}: its vectors are {part.d} wide where those before are {d}; all "
-                        "must have one width"
-                    )
-                if n and part.has_ids != bool(ids):
-                    raise InputError(f"{label}: some blocks have ids and others none")
-                for window in part._windows(part.default_block_rows()):
-                    self._file.write(to_float32(window).tobytes())
-                if part.has_ids:
-                    ids.append((label, pa.chunked_array([part.ids])))
-                self._last = part
-                n, d = n + part.n, part.d
-            self._file.flush()
+            weakref.finalize(self, self._file.close)
+            ids, n, d = self._write(name, blocks, open_block)
         except OSError as error:
             raise StorageError(
                 f"{name}: can't be kept in a temporary file ({error.strerror or error}); set "
@@ -57,6 +38,33 @@ class SpooledVectors(VectorSource):
             ) from None
         super().__init__(name, (n, max(d, 1)), np.dtype(np.float32))
         self._ids = unify(ids) if ids else None
+
+    def _write(
+        self, name: str, blocks: Iterable[Any], open_block: Callable[[Any], VectorSource]
+    ) -> tuple[list[tuple[str, pa.ChunkedArray]], int, int]:
+        """The ids of each block, the number of vectors and their width."""
+        ids: list[tuple[str, pa.ChunkedArray]] = []
+        n, d = 0, 0
+        for place, block in enumerate(blocks):
+            if not _rows(block):
+                continue
+            label = f"{name}, block {place}"
+            part = open_block(block)
+            if n and part.d != d:
+                raise InputError(
+                    f"{label}: its vectors are {part.d} wide where those before are {d}; all must "
+                    "have one width"
+                )
+            if n and part.has_ids != bool(ids):
+                raise InputError(f"{label}: some blocks have ids and others none")
+            for window in part._windows(part.default_block_rows()):
+                self._file.write(to_float32(window).tobytes())
+            if part.has_ids:
+                ids.append((label, pa.chunked_array([part.ids])))
+            self._last = part
+            n, d = n + part.n, part.d
+        self._file.flush()
+        return ids, n, d
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
         mapped = np.memmap(self._file, np.float32, mode="r", shape=(self.n, self.d))
