@@ -43,8 +43,8 @@ def command(
     dtype = code_dtype(max(loaded.code_sizes()))
     done = 0
     with (
-        matrix_writer(output, shape, dtype, column="codes", ids=source.ids) as write,
         progress(quiet) as report,
+        matrix_writer(output, shape, dtype, column="codes", ids=source.ids) as write,
         thread_limit(threads),
     ):
         for codes, _ in loaded.encode_blocks(source.blocks(block_rows)):

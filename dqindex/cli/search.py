@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dqindex.cli import options
-from dqindex.cli.terminal import say, table
+from dqindex.cli.terminal import progress, say, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +75,8 @@ def command(
     opened = open_index(index)
     source = options.open_source(queries, vector_column, id_column)
     result = opened.search(source, k, parameters=parameters, threads=threads)
-    names = source.ids.to_pylist() if source.ids is not None else list(range(source.n))
+    with progress(quiet):
+        names = list(range(source.n)) if source.ids is None else source.ids.to_pylist()
     if output is None and not as_json:
         rows = [
             [name, " ".join(map(str, ids)), " ".join(f"{distance:.4g}" for distance in distances)]
@@ -85,7 +86,7 @@ def command(
     elif output is None or output.endswith(".jsonl"):
         _write_lines(output, names, result)
     else:
-        _write_parquet(output, names, result)
+        _write_parquet(output, source.ids, result, opened.ids)
     if output is not None:
         say(f"{output}: {len(names):,} queries, {k} neighbours each", quiet)
 
@@ -107,7 +108,7 @@ def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
             file.write(f"{line}\n".encode())
 
 
-def _write_parquet(output: str, names: list[Any], result: Any) -> None:
+def _write_parquet(output: str, queries: Any, result: Any, catalogue: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -116,10 +117,15 @@ def _write_parquet(output: str, names: list[Any], result: Any) -> None:
     k = result.ids.shape[1]
 
     def lists(values: Any) -> pa.Array:
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), k)
+        kind = catalogue.type if values.dtype == object else None
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind), k)
 
     found = pa.table(
-        {"query": names, "ids": lists(result.ids), "distances": lists(result.distances)}
+        {
+            "query": pa.array(range(len(result.ids))) if queries is None else queries,
+            "ids": lists(result.ids),
+            "distances": lists(result.distances),
+        }
     )
     with atomic_file(output) as file:
         pq.write_table(found, pa.PythonFile(file, mode="w"))

@@ -34,8 +34,9 @@ class SearchResult(NamedTuple):
     Attributes
     ----------
     ids : (n_queries, k) array
-        The catalogue's ids (int64, or str in an object array), or positions if it has none;
-        -1, or None for strings, where fewer than k were found.
+        The catalogue's ids, or positions if it has none: int64, or an object array of str, or of
+        int where the catalogue's are uint64. Where fewer than k were found -1, or None in an
+        object array.
     distances : (n_queries, k) float32
         As FAISS gives them: squared L2 for ``l2``; inner product (larger is nearer) for ``ip``;
         squared L2 of unit vectors, which is 2 - 2 cos, for ``cosine``.
@@ -163,6 +164,9 @@ class DQIndex:
         found = positions >= 0
         taken = self.ids.take(pa.array(np.where(found, positions, 0).ravel()))
         names = np.asarray(taken.to_numpy(zero_copy_only=False)).reshape(positions.shape)
+        if names.dtype == np.uint64:
+            # With -1 beside them numpy makes them floats, and int64 lacks their upper half.
+            names = names.astype(object)
         if names.dtype == object:
             names = names.copy()
             names[~found] = None

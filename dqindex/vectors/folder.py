@@ -120,7 +120,7 @@ def _keys(folders: Iterable[str]) -> dict[str, str]:
 
 
 def _key_kinds(files: list[_File]) -> dict[str, type]:
-    """int for keys whose every value is a number written as one (not 007), str for others."""
+    """For each key int if its every value is a number written as one (not 007), else str."""
     kinds: dict[str, type] = {}
     for file in files:
         for key, value in file.keys.items():

@@ -131,43 +131,55 @@ def _from_lists(
 ) -> npt.NDArray[Any]:
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    fixed = pa.types.is_fixed_size_list(column.type)
-    if not fixed and not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        column = column.cast(pa.large_list(column.type.value_type))
+    kind = column.type
+    if not any(
+        test(kind)
+        for test in (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
+    ):
+        column = column.cast(pa.large_list(kind.value_type))
     n = len(column)
-    good = np.ones(n, dtype=bool)
-    if column.null_count:
-        good &= ~np.asarray(column.is_null().to_numpy(zero_copy_only=False))
-        if fail is not None:
-            raise fail(int(np.argmin(good)), "is null; fill or remove it")
-    if not fixed:
-        widths = np.asarray(column.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False))
-        other = np.flatnonzero(good & (widths != d))
-        if other.size and fail is not None:
-            row = int(other[0])
-            raise fail(
-                row, f"has {widths[row]} values where the first has {d}; all must have one width"
-            )
-        good[other] = False
+    good = _usable_lists(column, d, fail)
     if not good.all():
         column = column.filter(pa.array(good))
     values = column.flatten()
-    holes = None
     if values.null_count:
-        empty = np.asarray(values.is_null().to_numpy(zero_copy_only=False)).reshape(-1, d)
-        holes = np.asarray(empty.any(axis=1))
+        holes = _is_null(values).reshape(-1, d).any(axis=1)
         if fail is not None:
             raise fail(int(np.argmax(holes)), "holds a null; fill or remove it")
-        values = values.fill_null(0)
+        good[good] = ~holes
+        values = column.filter(pa.array(~holes)).flatten()
     rows = np.asarray(values.to_numpy(zero_copy_only=False)).reshape(-1, d)
-    if holes is None and good.all():
+    if good.all():
         return rows
     out = np.full((n, d), np.nan, dtype=np.result_type(rows.dtype, np.float32))
-    places = np.flatnonzero(good)
-    if holes is not None:
-        places, rows = places[~holes], rows[~holes]
-    out[places] = rows
+    out[good] = rows
     return out
+
+
+def _usable_lists(
+    column: pa.Array, d: int, fail: Callable[[int, str], Exception] | None
+) -> npt.NDArray[np.bool_]:
+    """Which rows are there, and `d` wide."""
+    good = np.ones(len(column), dtype=bool)
+    if column.null_count:
+        good = ~_is_null(column)
+        if fail is not None:
+            raise fail(int(np.argmin(good)), "is null; fill or remove it")
+    if pa.types.is_fixed_size_list(column.type):
+        return good
+    widths = np.asarray(column.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False))
+    other = np.flatnonzero(good & (widths != d))
+    if other.size and fail is not None:
+        row = int(other[0])
+        raise fail(
+            row, f"has {widths[row]} values where the first has {d}; all must have one width"
+        )
+    good[other] = False
+    return good
+
+
+def _is_null(array: pa.Array) -> npt.NDArray[np.bool_]:
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _from_columns(
@@ -180,7 +192,7 @@ def _from_columns(
         if not column.null_count:
             out[:, place] = column.to_numpy(zero_copy_only=False)
             continue
-        missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+        missing = _is_null(column)
         if fail is not None:
             row = int(np.argmax(missing))
             raise fail(row, f"holds a null in column {name!r}; fill or remove it")

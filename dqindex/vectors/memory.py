@@ -124,38 +124,50 @@ class FragmentPart(Part):
 
 def table_parts(source: Any) -> list[Part] | None:
     """The parts of anything that is a table and can be read again, or None for others."""
-    if isinstance(source, pa.Table):
-        return [TablePart(source, "table")]
-    if isinstance(source, pa.RecordBatch):
-        return [TablePart(pa.Table.from_batches([source]), "table")]
-    if isinstance(source, pa.StructArray):
-        return [
-            TablePart(pa.Table.from_batches([pa.RecordBatch.from_struct_array(source)]), "table")
-        ]
-    if isinstance(source, pa.Array | pa.ChunkedArray):
-        return [_column_part(source, "array")]
     if _is_a(source, "pyarrow.dataset", "Dataset"):
-        try:
-            fragments = list(source.get_fragments())
-        except ValueError:
-            # Filtered or projected: what it gives can only be scanned.
-            return None
-        return [
-            FragmentPart(fragment, source.schema, f"dataset[{place}]")
-            for place, fragment in enumerate(fragments)
-        ] or [TablePart(source.schema.empty_table(), "dataset")]
-    if _is_a(source, "pandas", "DataFrame"):
-        return [PandasPart(source, "frame")]
-    if _is_a(source, "polars", "DataFrame"):
-        # Shares its memory.
-        return [TablePart(pa.table(source), "frame")]
-    if _is_a(source, "polars", "Series"):
-        return [_column_part(pa.chunked_array(source), "series")]
-    if _is_a(source, "pandas", "Series"):
-        return [PandasPart(source.to_frame(COLUMN), "series")]
-    if _is_a(source, "datasets", "Dataset"):
-        return [DatasetPart(source, "dataset")]
+        return _fragments(source)
+    part = _arrow_part(source) or _frame_part(source)
+    return None if part is None else [part]
+
+
+def _arrow_part(source: Any) -> Part | None:
+    if isinstance(source, pa.StructArray):
+        source = pa.RecordBatch.from_struct_array(source)
+    if isinstance(source, pa.RecordBatch):
+        source = pa.Table.from_batches([source])
+    if isinstance(source, pa.Table):
+        return TablePart(source, "table")
+    if isinstance(source, pa.Array | pa.ChunkedArray):
+        return _column_part(source, "array")
     return None
+
+
+def _frame_part(source: Any) -> Part | None:
+    if _is_a(source, "pandas", "DataFrame"):
+        return PandasPart(source, "frame")
+    if _is_a(source, "pandas", "Series"):
+        return PandasPart(source.to_frame(COLUMN), "series")
+    # Those of polars share their memory.
+    if _is_a(source, "polars", "DataFrame"):
+        return TablePart(pa.table(source), "frame")
+    if _is_a(source, "polars", "Series"):
+        return _column_part(pa.chunked_array(source), "series")
+    if _is_a(source, "datasets", "Dataset"):
+        return DatasetPart(source, "dataset")
+    return None
+
+
+def _fragments(dataset: Any) -> list[Part] | None:
+    try:
+        fragments = list(dataset.get_fragments())
+    except ValueError:
+        # Filtered or projected: what it gives can only be scanned.
+        return None
+    parts: list[Part] = [
+        FragmentPart(fragment, dataset.schema, f"dataset[{place}]")
+        for place, fragment in enumerate(fragments)
+    ]
+    return parts or [TablePart(dataset.schema.empty_table(), "dataset")]
 
 
 def _column_part(column: Any, name: str) -> Part:

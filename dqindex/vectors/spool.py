@@ -72,6 +72,7 @@ class SpooledVectors(VectorSource):
 
     @property
     def has_ids(self) -> bool:
+        """Whether it has ids of its own; nothing is read for the answer."""
         return self._ids is not None or super().has_ids
 
     def _stored_ids(self) -> Any:

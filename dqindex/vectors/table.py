@@ -173,6 +173,7 @@ class TableVectors(VectorSource):
 
     @property
     def has_ids(self) -> bool:
+        """Whether it has ids of its own; nothing is read for the answer."""
         return self._layout.ids is not None or super().has_ids
 
     def _stored_ids(self) -> Any:
