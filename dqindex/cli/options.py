@@ -62,6 +62,73 @@ def compose(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
+def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> int | list[int]:
+    """``256``, or ``512,256,128``."""
+    try:
+        numbers = [int(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a number, or numbers between commas") from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """``256``, or ``256,256``; nothing is no level."""
+    if not value:
+        return ()
+    found = _sizes(ctx, param, value)
+    return (found,) if isinstance(found, int) else tuple(found)
+
+
+# Which model, for the commands that fit one.
+family = compose(
+    click.option(
+        "--method",
+        type=click.Choice(["dq", "rq"]),
+        default="dq",
+        show_default=True,
+        help="dq: tokens that do not depend on each other, the paper's method. rq: each token "
+        "codes what those before leave over; more of the vectors is kept, and a prefix means "
+        "something. docs/methods.md compares them.",
+    ),
+    click.option(
+        "-L",
+        "--subspaces",
+        "n_subspaces",
+        type=click.IntRange(min=1),
+        default=8,
+        show_default=True,
+        help="Tokens an item: with dq, the subspaces, beside the coarse tokens.",
+    ),
+    click.option(
+        "-K",
+        "--codewords",
+        "n_codewords",
+        default="256",
+        show_default=True,
+        callback=_sizes,
+        help="Codes a token: one number, or one a token (512,256,256,128).",
+    ),
+    click.option(
+        "--coarse",
+        callback=_levels,
+        metavar="SIZES",
+        help="Put residual tokens in front of dq's (256, or 256,256), so that the first token is "
+        "a category. Without them a prefix of an ID means no more than its tokens, and a beam "
+        "search over prefixes prunes nothing.",
+    ),
+    click.option(
+        "--polish",
+        type=click.IntRange(min=0),
+        help="Rounds of training all parts together, at most.  [default: 5 with rq or --coarse, "
+        "else 0]",
+    ),
+    click.option(
+        "--beam",
+        type=click.IntRange(min=1),
+        help="Prefixes that encoding keeps, where tokens depend on each other.  [default: 8 there]",
+    ),
+    balance("variance"),
+)
 source = compose(vector_column, id_column, ids)
 
 

@@ -211,7 +211,7 @@ class DQModel(Estimator):
             self.transform_ = found.transform
             books.fit(self.transform_.transform(rows), start=found.codebooks)
             return
-        width = max(self.beam, LEAST_BEAM)
+        width = self.joint_width()
         atoms = train_jointly(
             rows,
             self.transform_,
@@ -229,6 +229,10 @@ class DQModel(Estimator):
             ],
             dtype=np.int64,
         )
+
+    def joint_width(self) -> int:
+        """Prefixes that joint training keeps."""
+        return max(self.beam, LEAST_BEAM)
 
     @classmethod
     def rq(cls, n_levels: int = 4, n_codewords: int | list[int] = 256, **settings: Any) -> DQModel:
@@ -258,11 +262,13 @@ class DQModel(Estimator):
         transform: DQTransform,
         codebooks: ProductCodebooks,
         coarse: Sequence[Float32] = (),
+        **settings: Any,
     ) -> DQModel:
-        """A model of parts that were fitted elsewhere."""
+        """A model of parts that were fitted elsewhere, with other parameters as `settings`."""
         self = cls(
             **{**transform.get_params(), **codebooks.get_params()},
             coarse=tuple(len(level) for level in coarse),
+            **settings,
         )
         self.transform_, self.codebooks_ = transform, codebooks
         self.coarse_ = [np.ascontiguousarray(level, dtype=np.float32) for level in coarse]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from dqindex._types import Float32, Float64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.joint import Atoms, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.nearest import nearest_in_pieces
@@ -133,35 +135,59 @@ def _common(
 
 
 def _refit_model(old: DQModel, sample: Float32, rotation: str) -> DQModel:
-    """Coarse levels and codebooks started from the old, labels matched to the old."""
+    """A model of `sample` whose tokens mean what those of `old` mean."""
+    refitted = _refit_together if old.coarse_ and old.polish else _refit_in_turn
+    transform, codebooks, coarse = refitted(old, sample, rotation)
+    return DQModel.from_parts(transform, codebooks, coarse, polish=old.polish, beam=old.beam)
+
+
+def _refit_together(
+    old: DQModel, sample: Float32, rotation: str
+) -> tuple[DQTransform, ProductCodebooks, list[Float32]]:
+    """Rounds of joint training from the old: each moves all atoms a little, none its label."""
+    residual = sample
+    tokens = old.encode(sample)
+    for level, centroids in enumerate(old.coarse_):
+        residual = residual - centroids[tokens[:, level]]
+    transform, start = _rotated(old, residual, rotation)
+    atoms = train_jointly(
+        sample, transform, Atoms(old.coarse_, start), rounds=old.polish, width=old.joint_width()
+    )
+    codebooks = copy.copy(old.codebooks_)
+    codebooks.codebooks_ = atoms.codebooks
+    return transform, codebooks, atoms.coarse
+
+
+def _refit_in_turn(
+    old: DQModel, sample: Float32, rotation: str
+) -> tuple[DQTransform, ProductCodebooks, list[Float32]]:
+    """Coarse levels, then codebooks, started from the old, and labels matched to the old."""
     coarse: list[Float32] = []
     for published in old.coarse_:
         centroids, _ = train_kmeans(sample, len(published), n_iter=old.n_iter, start=published)
         centroids = centroids[matched_labels(published, centroids)]
         coarse.append(centroids)
         sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
-    transform = old.transform_
-    start = old.codebooks_.codebooks_
-    if rotation == "new":
-        transform = DQTransform(
-            old.n_subspaces,
-            n_components=old.n_components,
-            balance=old.balance,
-            center=old.center,
-        ).fit(sample)
-        moved = [
-            _in_space(transform, book, level, old.transform_) for level, book in enumerate(start)
-        ]
-        start = moved
+    transform, start = _rotated(old, sample, rotation)
     projected = transform.transform(sample)
-    fitted = ProductCodebooks(**old.codebooks_.get_params()).fit(projected, start=start)
+    codebooks = ProductCodebooks(**old.codebooks_.get_params()).fit(projected, start=start)
     books = []
-    for level, book in enumerate(fitted.codebooks_):
+    for level, book in enumerate(codebooks.codebooks_):
         before = _embedded(old.transform_, old.codebooks_.codebooks_[level], level)
         after = _embedded(transform, book, level)
         books.append(book[matched_labels(before, after)])
-    fitted.codebooks_ = books
-    return DQModel.from_parts(transform, fitted, coarse)
+    codebooks.codebooks_ = books
+    return transform, codebooks, coarse
+
+
+def _rotated(old: DQModel, residual: Float32, rotation: str) -> tuple[DQTransform, list[Float32]]:
+    """The old rotation or a new one, and the old codewords as they stand in it."""
+    books = old.codebooks_.codebooks_
+    if rotation == "keep":
+        return old.transform_, books
+    transform = DQTransform(**old.transform_.get_params()).fit(residual)
+    moved = [_in_space(transform, book, level, old.transform_) for level, book in enumerate(books)]
+    return transform, moved
 
 
 def matched_labels(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dqindex._types import Progress, no_progress
 from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.family import new_model
 from dqindex.quantizer.model import DQModel
 from dqindex.sids import append, formats, map_file, quality, refit
 from dqindex.sids.extract import extract
@@ -111,9 +112,12 @@ def semantic_ids(
     vectors: Any,
     ids: Any = None,
     *,
+    method: str = "dq",
     n_subspaces: int = 8,
     n_codewords: int | list[int] = 256,
     coarse: Sequence[int] = (),
+    polish: int | None = None,
+    beam: int | None = None,
     model: DQModel | None = None,
     unique: str = "reassign",
     cap: int = 1,
@@ -132,8 +136,14 @@ def semantic_ids(
         IDs collide.
     ids : array-like of n integers or strings, optional
         The catalogue's ids; by default those of the source, else the rows.
+    method : {"dq", "rq"}
+        ``dq``: `n_subspaces` tokens that do not depend on each other, behind those of `coarse`.
+        ``rq``: `n_subspaces` tokens in all, each of which codes what those before leave over.
     n_subspaces, n_codewords, coarse, balance, seed
         Of the model that is fitted: see `DQModel`.
+    polish, beam : int, optional
+        Rounds of joint training, and prefixes that encoding keeps: by default 5 and 8 where
+        tokens depend on each other (``rq``, or with `coarse`), else 0 and 1.
     model : DQModel, optional
         A fitted model to use instead.
     unique : {"reassign", "none", "suffix", "cap"}
@@ -170,7 +180,16 @@ def semantic_ids(
     """
     source = open_vectors(vectors, ids=ids)
     if model is None:
-        model = DQModel(n_subspaces, n_codewords, coarse=coarse, balance=balance, seed=seed)
+        model = new_model(
+            method,
+            n_subspaces,
+            n_codewords,
+            coarse=coarse,
+            polish=polish,
+            beam=beam,
+            balance=balance,
+            seed=seed,
+        )
     with thread_limit(threads):
         return SemanticIds.of(
             extract(

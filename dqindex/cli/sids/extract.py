@@ -8,52 +8,18 @@ from typing import Any
 import click
 
 from dqindex.cli import options
-from dqindex.cli.fit import sizes
 from dqindex.cli.terminal import progress, say
-
-
-def levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
-    """``256``, or ``256,256``; nothing is no level."""
-    if not value:
-        return ()
-    found = sizes(ctx, param, value)
-    return (found,) if isinstance(found, int) else tuple(found)
 
 
 @click.command("extract")
 @click.argument("items")
 @click.option("-o", "--output", required=True, metavar="MAP", help="Parquet file to write.")
-@click.option(
-    "-L",
-    "--subspaces",
-    "n_subspaces",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Tokens an item, beside the coarse ones.",
-)
-@click.option(
-    "-K",
-    "--codewords",
-    "n_codewords",
-    default="256",
-    show_default=True,
-    callback=sizes,
-    help="Codes a token: one number, or one a token (512,256,256,128).",
-)
-@click.option(
-    "--coarse",
-    callback=levels,
-    metavar="SIZES",
-    help="Put k-means tokens in front (256, or 256,256 for residual levels), so that the first "
-    "token is a category. Without them no token depends on another: a prefix of an ID means no "
-    "more than its tokens, and a beam search over prefixes prunes nothing.",
-)
+@options.family
 @click.option(
     "--model",
     "model_path",
     metavar="MODEL",
-    help="Use this model; -L, -K, --coarse and --balance are then its own.",
+    help="Use this model; the options above are then its own.",
 )
 @click.option(
     "--unique",
@@ -69,7 +35,6 @@ def levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     default=1,
     help="With --unique cap: most items an ID.",
 )
-@options.balance("variance")
 @options.source
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
 def command(
