@@ -42,7 +42,6 @@ def command(
 
     check_writable(output)
     source = options.open_source(vectors, vector_column, None)
-    settings["n_tokens"] = settings.pop("n_subspaces")
     model = new_model(**settings)
     with progress(quiet) as report, thread_limit(threads):
         source.check_finite(progress=report)

@@ -23,14 +23,14 @@ BEAM = 8
 
 @checked(
     method=one_of(*METHODS),
-    n_tokens=integer(1),
+    n_subspaces=integer(1),
     coarse=integers(1),
     polish=or_none(integer(0)),
     beam=or_none(integer(1)),
 )
 def new_model(
     method: str,
-    n_tokens: int,
+    n_subspaces: int,
     n_codewords: int | list[int] = 256,
     *,
     coarse: Sequence[int] = (),
@@ -45,9 +45,9 @@ def new_model(
     method : {"dq", "rq"}
         ``dq``: tokens that do not depend on each other, behind those of `coarse`. ``rq``: each
         token codes what those before leave over.
-    n_tokens : int
+    n_subspaces : int
         Of ``dq``, beside those of `coarse`; or of ``rq``, in all.
-    n_codewords : int or list of n_tokens ints
+    n_codewords : int or list of n_subspaces ints
     coarse : sequence of ints
         Sizes of residual levels in front of ``dq``.
     polish : int, optional
@@ -67,9 +67,9 @@ def new_model(
             f"coarse is {tuple(coarse)!r}, but all tokens of method 'rq' are residual ones; leave "
             "it out, or use method 'dq'"
         )
-    residual = len(coarse) > 0 or (method == "rq" and n_tokens > 1)
+    residual = len(coarse) > 0 or (method == "rq" and n_subspaces > 1)
     settings["polish"] = (POLISH_ROUNDS if residual else 0) if polish is None else polish
     settings["beam"] = (BEAM if residual else 1) if beam is None else beam
     if method == "rq":
-        return DQModel.rq(n_tokens, n_codewords, **settings)
-    return DQModel(n_tokens, n_codewords, coarse=tuple(coarse), **settings)
+        return DQModel.rq(n_subspaces, n_codewords, **settings)
+    return DQModel(n_subspaces, n_codewords, coarse=tuple(coarse), **settings)
