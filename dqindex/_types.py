@@ -17,6 +17,8 @@ Matrix = npt.NDArray[np.floating[Any]]
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 # Token tuples: codes, or int32.
 Tokens = npt.NDArray[np.integer[Any]]
+# How near two vectors are; "cosine" is L2 of unit vectors.
+METRICS = ("l2", "ip", "cosine")
 # What is being done, how much of it is done, and how much there is in all (0: not known).
 Progress = Callable[[str, int, int], None]
 

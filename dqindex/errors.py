@@ -13,6 +13,10 @@ class NonFiniteError(InputError):
     """Vectors hold NaN or infinity, or values beyond the range of float32."""
 
 
+class RangeError(InputError):
+    """Vectors are too long or too short for float32 to square, or a codec cannot hold them."""
+
+
 class SpecError(InputError):
     """An index spec does not parse, or does not fit the vectors."""
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from dqindex._types import Int64
 from dqindex.errors import InputError
 from dqindex.vectors import open_vectors
-from dqindex.vectors.matrix import check_matrix
+from dqindex.vectors.queries import check_queries
+from dqindex.vectors.rescaled import RescaledVectors
 
 
 def exact_neighbors(
@@ -40,19 +41,19 @@ def exact_neighbors(
     [[0], [1]]
     """
     source = open_vectors(vectors)
-    wanted = check_matrix(queries, "queries", width=source.d).astype(np.float32, copy=True)
+    wanted = check_queries(queries, "queries", width=source.d, metric=metric)
     kind = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
     heap = faiss.ResultHeap(len(wanted), k, keep_max=metric == "ip")
     if metric == "cosine":
+        source = RescaledVectors(source)
+        wanted = wanted.copy()
         faiss.normalize_L2(wanted)
     start = 0
     for block in source.blocks():
         if metric == "cosine":
             block = block.copy()
             faiss.normalize_L2(block)
-        distances, positions = faiss.knn(
-            np.ascontiguousarray(wanted), block, min(k, len(block)), metric=kind
-        )
+        distances, positions = faiss.knn(wanted, block, min(k, len(block)), metric=kind)
         heap.add_result(distances, positions + start)
         start += len(block)
     heap.finalize()

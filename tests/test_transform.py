@@ -205,7 +205,7 @@ def test_bad_input(vectors):
         transform.partial_fit(vectors[:, :3])
     broken = vectors.copy()
     broken[[8, 9], 0] = np.nan
-    with pytest.raises(NonFiniteError, match="2 of 4000 rows hold NaN or inf, first row 8"):
+    with pytest.raises(NonFiniteError, match="2 of 4000 rows hold NaN or infinity, first row 8"):
         transform.transform(broken)
     with pytest.raises(InputError, match="no parameter 'nope'"):
         transform.set_params(nope=1)

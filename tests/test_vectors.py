@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from dqindex.errors import FileFormatError, InputError, NonFiniteError, StorageError
+from dqindex.errors import FileFormatError, InputError, NonFiniteError, RangeError, StorageError
 from dqindex.vectors import open_vectors
 
 N, D = 37, 5
@@ -201,7 +201,7 @@ def test_non_finite_rows_are_counted(tmp_path, value, rows):
     x[[11, 30], 2] = value
     path = write_npy(tmp_path, x)
     source = open_vectors(path)
-    for read in (lambda: list(source.blocks(rows)), lambda: source.check_finite(rows)):
+    for read in (lambda: list(source.blocks(rows)), lambda: source.check(rows)):
         with pytest.raises(NonFiniteError, match=r"2 of 37 rows .* first row 11"):
             read()
     with pytest.raises(NonFiniteError, match="first row 30"):
@@ -223,9 +223,38 @@ def test_float64_beyond_float32_is_an_error():
         list(open_vectors(x).blocks())
 
 
-def test_large_finite_rows_are_no_error():
-    x = np.full((3, 4), np.float32(3e38))  # their sum overflows; they do not
-    np.testing.assert_array_equal(np.concatenate(list(open_vectors(x).blocks())), x)
+def test_rows_are_served_up_to_a_norm():
+    x = np.zeros((4, 4), dtype=np.float32)
+    x[1, 0], x[2, 0] = -1e15, 3e14
+    extent = open_vectors(x).check()
+    assert (extent.norm, extent.row) == (pytest.approx(1e15), 1)
+    assert (extent.lowest, extent.highest) == (pytest.approx(-1e15), pytest.approx(3e14))
+    np.testing.assert_array_equal(open_vectors(x).read(), x)
+    x[1:] = np.float32(3e38)
+    for read in (lambda: list(open_vectors(x).blocks(1)), lambda: open_vectors(x).rows([3, 1, 2])):
+        with pytest.raises(RangeError, match=r"3 of . rows have a norm .* first row 1 with 6e\+38"):
+            read()
+    # What is not finite is told first: no scaling mends it.
+    x[3, 0] = np.nan
+    with pytest.raises(NonFiniteError, match=r"1 of 4 rows .* first row 3"):
+        list(open_vectors(x).blocks(1))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "<f8", ">f8"])
+def test_sets_that_float32_cannot_square_are_refused(dtype):
+    x = np.zeros((5, 3), dtype=dtype)
+    assert open_vectors(x).check().norm == 0
+    least = {"f2": 1e-7}.get(dtype, 1e-15)
+    x[2] = least
+    assert open_vectors(x).check().row == 2
+    if dtype != "f2":
+        x[2] = 1e-16
+        with pytest.raises(RangeError, match=r"norm 1.73e-16; float32 can square .* Rescale"):
+            open_vectors(x).check()
+    if dtype.endswith("8"):  # not zero, though float32 has no such number
+        x[2] = 1e-200
+        with pytest.raises(RangeError, match="e-200"):
+            open_vectors(x).check()
 
 
 def test_strided_input():

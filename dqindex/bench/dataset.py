@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dqindex._types import Float32
+from dqindex._types import METRICS, Float32
 from dqindex.bench.truth import Truth, cached_truth, content_key, pair_distances
 from dqindex.errors import InputError
-from dqindex.index.spec import METRICS
 from dqindex.vectors import VectorSource, open_vectors
 from dqindex.vectors.packaged import PACKAGED, open_packaged
 

@@ -61,7 +61,7 @@ def validate(
         If `X` is not a finite matrix, or has too few rows.
     """
     report = progress or no_progress
-    z = check_matrix(X, "validate").astype(np.float64)
+    z = check_matrix(X, "validate", learn=True).astype(np.float64)
     need = int(np.ceil(n_codewords / (1 - HELD_OUT))) + 1
     if min(len(z), train_rows) < need:
         raise InputError(

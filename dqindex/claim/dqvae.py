@@ -230,7 +230,7 @@ class DQVAE(Estimator):
         """
         report = progress or no_progress
         self._check_params()
-        z = check_matrix(X, "DQVAE").astype(np.float64)
+        z = check_matrix(X, "DQVAE", learn=True).astype(np.float64)
         if len(z) < self.n_codewords:
             raise InputError(
                 f"DQVAE: {len(z)} vectors for {self.n_codewords} codewords; give at least as many"

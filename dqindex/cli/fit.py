@@ -44,7 +44,7 @@ def command(
     source = options.open_source(vectors, vector_column, None)
     model = new_model(**settings)
     with progress(quiet) as report, thread_limit(threads):
-        source.check_finite(progress=report)
+        source.check(progress=report)
         model.fit(source, progress=report)
     model.save(output)
     found = {

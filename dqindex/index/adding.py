@@ -20,6 +20,7 @@ from dqindex.index.anatomy import dissect
 from dqindex.parallel.pieces import cut, pieces
 from dqindex.parallel.threads import parallel_map, single_blas_thread
 from dqindex.quantizer.encoding import code_dtype, nearest_codes, quantizer_is_faster
+from dqindex.quantizer.nearest import check_labels
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -40,7 +41,7 @@ def apply_transform(link: Any, x: Float32, *, in_place: bool = False) -> Float32
 
 def coarse_residuals(quantizer: Any, rows: Float32) -> tuple[npt.NDArray[np.int64], Float32]:
     """List of every row, and what its centroid leaves over; on this thread."""
-    lists = quantizer.assign(rows, 1)[:, 0]
+    lists = check_labels(quantizer.assign(rows, 1)[:, 0])
     return lists, rows - quantizer.reconstruct_batch(lists)
 
 

@@ -10,6 +10,7 @@ from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError, SpecError
 from dqindex.index.adding import add_blocks
 from dqindex.index.anatomy import dissect
+from dqindex.index.codecs import check_codecs
 from dqindex.index.folder import Manifest
 from dqindex.index.index import DQIndex
 from dqindex.index.spec import make_index, parse_spec
@@ -19,6 +20,7 @@ from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.balance import OBJECTIVES
 from dqindex.storage.files import versions
 from dqindex.vectors import open_vectors
+from dqindex.vectors.rescaled import RescaledVectors
 
 # Search defaults; FAISS leaves both at 1, which finds little.
 LISTS_PER_PROBE = 16
@@ -74,6 +76,9 @@ def build_index(
         If the spec is malformed or does not fit the vectors.
     InputError, NonFiniteError, FileFormatError
         If the vectors are unusable: found before training starts.
+    RangeError
+        If a vector is longer than float32 can square, or all are shorter, or a codec of the spec
+        can't hold their values: likewise. For ``cosine``, all finite vectors are served.
 
     Examples
     --------
@@ -84,6 +89,8 @@ def build_index(
     (3, 1)
     """
     source = open_vectors(vectors)
+    if metric == "cosine":
+        source = RescaledVectors(source)
     if balance not in OBJECTIVES:
         raise InputError(f"balance is {balance!r}; use one of {', '.join(OBJECTIVES)}")
     report = progress or no_progress
@@ -102,7 +109,7 @@ def build_index(
                 f"least {least_rows(parts)}; use fewer lists or codewords"
             )
         ids = source.ids
-        source.check_finite(block_rows, report)
+        check_codecs(index, spec, metric, source.check(block_rows, report))
         wanted = training_rows(parts, source.d) if train_rows is None else train_rows
         sample = source.sample(max(wanted, least_rows(parts)), seed=seed)
         trained = train(

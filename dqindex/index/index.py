@@ -25,7 +25,7 @@ from dqindex.index.folder import (
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
 from dqindex.vectors import open_vectors
-from dqindex.vectors.matrix import check_matrix
+from dqindex.vectors.queries import check_queries
 
 
 class SearchResult(NamedTuple):
@@ -140,6 +140,9 @@ class DQIndex:
         ------
         InputError, NonFiniteError
             If the queries are of another width or not finite, or k is less than 1.
+        RangeError
+            If a query is longer than float32 can square: see `dqindex.vectors.extent`. Under
+            ``cosine`` none is.
         SpecError
             If a parameter does not exist.
         """
@@ -149,13 +152,13 @@ class DQIndex:
             queries = open_vectors(queries)
         if hasattr(queries, "read"):
             queries = queries.read()
-        array = check_matrix(queries, "this index", width=self.d)
+        array = check_queries(
+            queries, "this index", width=self.d, metric=str(self.manifest["metric"])
+        )
         if parameters:
             self.set_parameters(parameters)
         with thread_limit(threads):
-            distances, positions = self.index.search(
-                np.ascontiguousarray(array, dtype=np.float32), k
-            )
+            distances, positions = self.index.search(array, k)
         return SearchResult(self._named(positions), distances, positions)
 
     def _named(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

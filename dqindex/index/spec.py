@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import faiss
 
+from dqindex._types import METRICS
 from dqindex.errors import SpecError
 
-METRICS = ("l2", "ip", "cosine")
 _DQ = re.compile(r"DQ(\d+)(?:_(\d+))?")
 _PQ = re.compile(r"(?:^|_)PQ(\d+)(?![\d+])")
 

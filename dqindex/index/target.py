@@ -18,6 +18,7 @@ from dqindex.index.index import DQIndex
 from dqindex.index.weight import weight
 from dqindex.parallel.threads import thread_limit
 from dqindex.vectors import VectorSource, open_vectors
+from dqindex.vectors.rescaled import RescaledVectors
 
 SAMPLE_ROWS = 100_000
 QUERIES = 1000
@@ -134,7 +135,9 @@ def build_to_target(
         raise InputError(
             f"{source.name}: {source.n} vectors are too few to measure recall; give a spec"
         )
-    source.check_finite()
+    if metric == "cosine":
+        source = RescaledVectors(source)
+    source.check()
     tuner = _Tuner(source, target_recall, max_bytes, k, metric, threads, seed, progress, settings)
     return tuner.run(spec)
 

@@ -159,7 +159,7 @@ class ProductCodebooks(Estimator):
         """
         report = progress or no_progress
         sizes = self.sizes()
-        array = check_matrix(Y, "ProductCodebooks").astype(np.float32, copy=False)
+        array = check_matrix(Y, "ProductCodebooks", learn=True).astype(np.float32, copy=False)
         n, width = array.shape
         if width % self.n_subspaces:
             raise InputError(

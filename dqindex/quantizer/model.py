@@ -26,6 +26,7 @@ from dqindex.quantizer.transform import DQTransform
 from dqindex.storage.files import atomic_file
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
 from dqindex.vectors import open_vectors
+from dqindex.vectors.extent import check_longest, row_norms
 from dqindex.vectors.matrix import check_matrix, check_width
 
 Part = TypeVar("Part", DQTransform, ProductCodebooks)
@@ -178,6 +179,7 @@ class DQModel(Estimator):
         source = open_vectors(X)
         tokens = len(self.coarse) + self.n_subspaces
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
+        check_longest(float(row_norms(rows).max()), source.name)
         sample: Matrix = rows
         self.coarse_ = []
         for level, size in enumerate(self.coarse):

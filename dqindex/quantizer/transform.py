@@ -177,7 +177,7 @@ class DQTransform(Estimator):
             for part in parts:
                 moments.merge(part)
         else:
-            array = check_matrix(X, "DQTransform", width=width)
+            array = check_matrix(X, "DQTransform", width=width, learn=True)
             moments = Moments(array.shape[1]) if moments is None else moments
             with single_blas_thread():
                 moments.update(array)

@@ -55,7 +55,7 @@ def extract(
         check_capacity(source.n, sizes, cap)
     _ = source.ids  # duplicates are found now, not after the training
     if not model.__sklearn_is_fitted__():
-        source.check_finite(block_rows, report)
+        source.check(block_rows, report)
         model.fit(source, progress=report)
     codes, distortion = encode(source, model, block_rows, report)
     made = SidMap(

@@ -1,4 +1,4 @@
-"""Numbers of any dtype to float32, and the check that they are finite.
+"""Numbers of any dtype to float32.
 
 What is exact: float16, bfloat16, float32, and integers up to 2**24 in magnitude. float64 is
 rounded to the nearest float32, larger integers too; a float64 beyond float32's range becomes
@@ -40,20 +40,6 @@ def bfloat16_to_float32(bits: npt.NDArray[np.uint16]) -> Float32:
     """The float32 whose upper 16 bits are `bits`: exactly the bfloat16 that they are."""
     wide: npt.NDArray[np.uint32] = bits.astype(np.uint32) << np.uint32(16)
     return wide.view(np.float32)
-
-
-def non_finite_rows(block: Float32) -> npt.NDArray[np.int64]:
-    """Positions, within `block`, of the rows that hold NaN or infinity.
-
-    A product with ones costs one pass at memory speed and is NaN or infinite wherever a value is;
-    only the rows it points at are looked at value by value (a sum may overflow on its own).
-    """
-    if block.size == 0:
-        return np.empty(0, dtype=np.int64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(block @ np.ones(block.shape[1], dtype=np.float32)))
-    bad: npt.NDArray[np.int64] = suspects[~np.isfinite(block[suspects]).all(axis=1)]
-    return bad
 
 
 def why_not_finite(stored: npt.NDArray[Any]) -> str:

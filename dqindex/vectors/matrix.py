@@ -8,11 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._types import Matrix
-from dqindex.errors import InputError, NonFiniteError
+from dqindex.errors import InputError
+from dqindex.vectors.extent import Refused, check_longest, row_norms
 
 
-def check_matrix(X: Any, owner: str, *, width: int | None = None) -> Matrix:
+def check_matrix(
+    X: Any, owner: str, *, width: int | None = None, learn: bool = False, any_norm: bool = False
+) -> Matrix:
     """`X` as a finite 2-d array: float32 where it was float16 or float32, else float64.
+
+    Parameters
+    ----------
+    X : array-like
+    owner : str
+        What messages call it.
+    width : int, optional
+        What it must have.
+    learn : bool
+        Something is learned from `X`: refuse it where all vectors are too short as well.
+    any_norm : bool
+        Vectors that float32 can't square are welcome: only their direction counts.
 
     Raises
     ------
@@ -20,6 +35,8 @@ def check_matrix(X: Any, owner: str, *, width: int | None = None) -> Matrix:
         If `X` is sparse, complex, not 2-d, empty, or not `width` wide.
     NonFiniteError
         If a value is NaN or infinite; the message names the first such row.
+    RangeError
+        If a row is longer than float32 can square; see `dqindex.vectors.extent`.
     """
     if hasattr(X, "tocsr"):
         raise InputError(f"{owner}: sparse input is not supported; give a dense array")
@@ -43,12 +60,14 @@ def check_matrix(X: Any, owner: str, *, width: int | None = None) -> Matrix:
         )
     if width is not None:
         check_width(array, owner, width)
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if bad.size:
-        raise NonFiniteError(
-            f"{owner}: {bad.size} of {len(array)} rows hold NaN or inf, first row {bad[0]}; "
-            "remove or repair them"
-        )
+    norms = row_norms(array)
+    refused = Refused(owner, len(array))
+    refused.look(
+        array, np.where(np.isfinite(array).all(axis=1), 0, np.inf) if any_norm else norms, 0
+    )
+    refused.throw()
+    if learn:
+        check_longest(float(norms.max()), owner)
     return array
 
 

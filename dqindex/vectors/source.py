@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex._parameters import callback, checked, integer, or_none
-from dqindex._types import Float32, Progress, no_progress
-from dqindex.errors import InputError, NonFiniteError, StorageError
-from dqindex.vectors.convert import check_dtype, non_finite_rows, to_float32, why_not_finite
+from dqindex._types import Float32, Float64, Progress, no_progress
+from dqindex.errors import InputError, StorageError
+from dqindex.vectors.convert import check_dtype, to_float32, why_not_finite
+from dqindex.vectors.extent import Extent, Refused, check_longest, row_norms
 from dqindex.vectors.ids import check_ids
 
 BLOCK_BYTES = 64 * 2**20
@@ -91,46 +92,56 @@ class VectorSource(ABC):
 
         Raises
         ------
-        NonFiniteError
-            At the first block with a non-finite row; the rest is read to say how many there are.
+        NonFiniteError, RangeError
+            At the first block with a row that is not finite, or that is longer than float32 can
+            square (`dqindex.vectors.extent`); the rest is read to say how many there are.
         """
-        return self._blocks(self.default_block_rows() if rows is None else int(rows))
+        measured = self._measured(self.default_block_rows() if rows is None else int(rows))
+        return (block for block, _ in measured)
 
-    def _blocks(self, rows: int) -> Iterator[Float32]:
-        start, first, count = 0, -1, 0
+    def _measured(self, rows: int) -> Iterator[tuple[Float32, Float64]]:
+        """Blocks of `rows`, each with the norms of its rows as stored."""
+        start, refused = 0, Refused(self.name, self.n)
         for window in self._windows(rows):
             block = to_float32(window)
+            norms = row_norms(window if _is_wide(window.dtype) else block)
             del window
-            bad = non_finite_rows(block)
-            if bad.size and count == 0:
-                first = start + int(bad[0])
-            count += bad.size
+            refused.look(block, norms, start)
             start += len(block)
-            if count == 0:
-                yield block
-        if count:
-            raise self._not_finite(f"{count} of {self.n} rows", first)
+            if not refused:
+                yield block, norms
+        refused.throw(self._why_not_finite)
 
-    def _not_finite(self, which: str, first: int) -> NonFiniteError:
-        return NonFiniteError(
-            f"{self.name}: {which} hold NaN or infinity (as float32), first row {first}, "
-            f"{why_not_finite(self._window(first, first + 1))}"
-        )
+    def _why_not_finite(self, row: int) -> str:
+        return why_not_finite(self._window(row, row + 1))
 
     @checked(rows=or_none(integer(1)), progress=or_none(callback()))
-    def check_finite(self, rows: int | None = None, progress: Progress | None = None) -> None:
-        """Read everything once, in blocks of `rows`, and refuse what is not finite.
+    def check(self, rows: int | None = None, progress: Progress | None = None) -> Extent:
+        """Read everything once, in blocks of `rows`, and refuse what can't be served.
+
+        Returns
+        -------
+        Extent
 
         Raises
         ------
         NonFiniteError
             If a row holds NaN or infinity.
+        RangeError
+            If a row is longer than float32 can square, or all are shorter.
         """
         report = progress or no_progress
+        norm, row, lowest, highest = -1.0, 0, np.inf, -np.inf
         done = 0
-        for block in self.blocks(rows):
+        for block, norms in self._measured(self.default_block_rows() if rows is None else int(rows)):
+            longest = int(norms.argmax())
+            if norms[longest] > norm:
+                norm, row = float(norms[longest]), done + longest
+            lowest, highest = min(lowest, block.min()), max(highest, block.max())
             done += len(block)
             report("check", done, self.n)
+        check_longest(norm, self.name)
+        return Extent(norm, row, float(lowest), float(highest))
 
     @checked(k=integer(1), seed=integer(0))
     def sample(self, k: int, *, seed: int = 0) -> Float32:
@@ -147,8 +158,8 @@ class VectorSource(ABC):
         ------
         InputError
             If a position is outside 0 .. n - 1.
-        NonFiniteError
-            If one of these rows is not finite.
+        NonFiniteError, RangeError
+            If one of these rows is not finite, or longer than float32 can square.
         """
         given = np.asarray(positions).reshape(-1)
         if given.size and given.dtype.kind not in "iu":
@@ -160,11 +171,9 @@ class VectorSource(ABC):
         out = np.empty((len(wanted), self.d), dtype=np.float32)
         order = np.argsort(wanted, kind="stable")
         self._gather(wanted[order], order, out)
-        bad = non_finite_rows(out)
-        if bad.size:
-            raise self._not_finite(
-                f"{bad.size} of the {len(wanted)} rows read", int(wanted[bad].min())
-            )
+        refused = Refused(f"{self.name}, rows read", len(wanted), wanted)
+        refused.look(out, row_norms(out), 0)
+        refused.throw(self._why_not_finite)
         return out
 
     def read(self) -> Float32:
@@ -199,3 +208,8 @@ class VectorSource(ABC):
             with np.errstate(over="ignore"):
                 out[places[begin:end]] = window[local]
             begin = end
+
+
+def _is_wide(dtype: np.dtype[Any]) -> bool:
+    """Whether float32 lacks numbers of `dtype`."""
+    return dtype.kind == "f" and dtype.itemsize > 4
