@@ -314,7 +314,7 @@ class _Training:
                     )
                 )
             )
-        return codebooks.fit(rows, start=self.codebooks)
+        return codebooks.train(rows, start=self.codebooks)
 
 
 # Cores whose training is the codebooks alone: once those are in place, few vectors suffice.

@@ -149,17 +149,28 @@ class ProductCodebooks(Estimator):
 
         Raises
         ------
-        InputError, NonFiniteError
-            If `Y` is not a finite matrix whose width L divides.
+        InputError, NonFiniteError, RangeError
+            If `Y` is not a finite matrix whose width L divides, of a norm that float32 can square.
 
         Warns
         -----
         DQWarning
             If a subspace has fewer distinct training vectors than codewords.
         """
+        self.sizes()
+        array = check_matrix(Y, "ProductCodebooks", learn=True).astype(np.float32, copy=False)
+        return self.train(array, start=start, progress=progress)
+
+    def train(
+        self,
+        array: Float32,
+        *,
+        start: list[Float32] | None = None,
+        progress: Progress | None = None,
+    ) -> ProductCodebooks:
+        """`fit` to float32 rows, unchecked: made of vectors that were, they may be any shorter."""
         report = progress or no_progress
         sizes = self.sizes()
-        array = check_matrix(Y, "ProductCodebooks", learn=True).astype(np.float32, copy=False)
         n, width = array.shape
         if width % self.n_subspaces:
             raise InputError(
@@ -192,7 +203,7 @@ class ProductCodebooks(Estimator):
                 f"({n} rows in all) than codewords; {int(self.unused_codewords_.sum())} codewords "
                 "are unused. Train on more vectors or ask for fewer codewords",
                 DQWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         elif self.unused_codewords_.any():
             log.info("%d codewords are unused", int(self.unused_codewords_.sum()))

@@ -17,6 +17,7 @@ import scipy.sparse
 from dqindex._types import Float32
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.nearest import nearest_in_pieces
+from dqindex.vectors.extent import row_norms
 
 STARTS = ("k-means++", "random")
 # Rows a centroid that the k-means++ start looks at. Measured on GloVe: the full sample gives
@@ -25,6 +26,9 @@ START_ROWS = 32
 # Above this many centroids the exact k-means++ start, quadratic in k, gives way to its
 # Markov-chain approximation (Bachem et al., "Fast and Provably Good Seedings for k-Means", 2016).
 EXACT_START_UP_TO = 4096
+
+# Norms from 2**-FAR to 2**FAR are near enough to 1.
+FAR = 8
 
 
 def train_kmeans(
@@ -55,7 +59,7 @@ def train_kmeans(
     seed : int
         Of every random choice.
     spherical : bool
-        Assign by inner product, and keep the centroids on the unit sphere.
+        Assign by inner product, and keep the centroids on a sphere; see `sphere_radius`.
     parallel : bool
         Spread the rows over the threads; False where the caller spreads whole runs.
     start : (k, d) float32, optional
@@ -88,6 +92,7 @@ def _lloyd(
 ) -> tuple[Float32, float]:
     """Centroids and objective after at most `n_iter` rounds of assignment and update."""
     k = len(centroids)
+    radius = sphere_radius(X) if spherical else np.float32(1)
     before: npt.NDArray[np.int64] | None = None
     objective = np.inf
     for _ in range(n_iter):
@@ -106,7 +111,20 @@ def _lloyd(
             centroids[empty] = X[np.argsort(-distances, kind="stable")[: empty.size]]
         if spherical:
             faiss.normalize_L2(centroids)
+            centroids *= radius
     return centroids, objective
+
+
+def sphere_radius(X: Float32) -> np.float32:
+    """Of the sphere on which centroids for inner products lie: 1, as FAISS has it.
+
+    Where the median norm is far from 1, the power of two next to it: an index keeps the difference
+    between a vector and its centroid, in which float32 would lose the smaller of the two.
+    """
+    middle = float(np.median(row_norms(X)))
+    if middle == 0 or 2.0**-FAR <= middle <= 2.0**FAR:
+        return np.float32(1)
+    return np.float32(2.0 ** round(np.log2(middle)))
 
 
 def cluster_sums(

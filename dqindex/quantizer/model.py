@@ -194,9 +194,10 @@ class DQModel(Estimator):
             sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
             self.coarse_.append(centroids)
             report("train", level + 1, tokens)
-        self.transform_ = self._part(DQTransform).fit(sample)
+        # What coarse levels leave over may be of any size: the vectors themselves were checked.
+        self.transform_ = self._part(DQTransform).learn(sample)
         projected = self.transform_.transform(sample)
-        self.codebooks_ = self._part(ProductCodebooks).fit(
+        self.codebooks_ = self._part(ProductCodebooks).train(
             projected,
             progress=lambda what, done, _: report(what, len(self.coarse) + done, tokens),
         )

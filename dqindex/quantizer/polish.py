@@ -159,7 +159,7 @@ class _Alternation:
 
         self._over_rows(rotate)
         if not self.codebooks:
-            self.codebooks = self._start.fit(self._turned).codebooks_
+            self.codebooks = self._start.train(self._turned).codebooks_
             self._sums = [np.zeros_like(book) for book in self.codebooks]
             self._counts = [np.zeros(len(book), dtype=np.float32) for book in self.codebooks]
         found = list(parallel_map(self._lloyd, range(len(self.codebooks))))

@@ -183,6 +183,12 @@ class DQTransform(Estimator):
                 moments.update(array)
         return self.fit_moments(moments)
 
+    def learn(self, rows: Matrix) -> DQTransform:
+        """`fit` to finite float rows, unchecked: made of vectors that were, they may be shorter."""
+        with single_blas_thread():
+            moments = Moments(rows.shape[1]).update(rows)
+        return self.fit_moments(moments)
+
     def fit_moments(self, moments: Moments) -> DQTransform:
         """Learn from moments gathered elsewhere, and return self."""
         self._check_params()

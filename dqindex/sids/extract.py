@@ -165,5 +165,5 @@ def _row_distortion(vectors: Float32, codes: Tokens, model: DQModel) -> npt.NDAr
     exact = (error**2).sum(axis=1)
     energy = (vectors.astype(np.float64) ** 2).sum(axis=1)
     # Decoding rounds to float32, relative to |z|.
-    grain = np.maximum(np.exp2(np.ceil(np.log2(np.maximum(energy, 1e-300)))) * 2.0**-22, 1e-300)
-    return np.asarray(np.round(exact / grain) * grain)
+    grain = np.exp2(np.ceil(np.log2(np.where(energy > 0, energy, 1.0)))) * 2.0**-22
+    return np.where(energy > 0, np.round(exact / grain) * grain, exact)

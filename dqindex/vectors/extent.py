@@ -1,11 +1,11 @@
-"""How long vectors may be: what float32 can square, with room.
+"""How long vectors may be: what float32 can square, and FAISS compares.
 
-Everything below this package compares squared distances in float32, which holds 1.2e-38 to 3.4e38.
-So vectors are served whose length is at most `LARGEST_NORM`: a squared distance is then at most
-4e30, and the sum of eighty million of them is still finite. And sets are served whose longest
-vector is not below `LEAST_NORM`: what is a millionth of it still has a square. (A set of zeros has
-nothing to square, and is served.) For cosine the length means nothing, so that `rescaled` brings
-every vector into the range, and all that are finite are served.
+Everything below this package compares squared distances in float32, which holds 1.2e-38 to 3.4e38;
+and FAISS, as it encodes by a table of distances, knows no distance above 1e20. So vectors are
+served whose length is at most `LARGEST_NORM`: a squared distance is then at most 4e18. And sets are
+served whose longest vector is not below `LEAST_NORM`: what is a thousandth of it still has a
+square. (A set of zeros has nothing to square, and is served.) For cosine the length means nothing,
+so that `rescaled` brings every vector into the range, and all that are finite are served.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from dqindex._types import Float64, Int64, Matrix
 from dqindex.errors import NonFiniteError, RangeError
 
-LEAST_NORM, LARGEST_NORM = 1e-15, 1e15
+LEAST_NORM, LARGEST_NORM = 1e-15, 1e9
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,9 @@ class Refused:
             )
         raise RangeError(
             f"{found} have a norm above {LARGEST_NORM:g}, first row {self._first} with "
-            f"{self._norm:.3g}; their squared distances would leave float32. Rescale the vectors, "
-            "or remove these rows"
+            f"{self._norm:.3g}; their squared distances leave what FAISS compares in float32. "
+            f"Norms from {LEAST_NORM:g} to {LARGEST_NORM:g} are served: rescale the vectors, or "
+            "remove these rows"
         )
 
 
