@@ -212,7 +212,7 @@ class DQModel(Estimator):
         if not self.coarse_:
             found = polish(self.transform_, rows, books.sizes(), rounds=self.polish, seed=self.seed)
             self.transform_ = found.transform
-            books.fit(self.transform_.transform(rows), start=found.codebooks)
+            books.train(self.transform_.transform(rows), start=found.codebooks)
             return
         width = self.joint_width()
         atoms = train_jointly(

@@ -166,4 +166,4 @@ def _row_distortion(vectors: Float32, codes: Tokens, model: DQModel) -> npt.NDAr
     energy = (vectors.astype(np.float64) ** 2).sum(axis=1)
     # Decoding rounds to float32, relative to |z|.
     grain = np.exp2(np.ceil(np.log2(np.where(energy > 0, energy, 1.0)))) * 2.0**-22
-    return np.where(energy > 0, np.round(exact / grain) * grain, exact)
+    return np.asarray(np.where(energy > 0, np.round(exact / grain) * grain, exact))

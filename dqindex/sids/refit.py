@@ -170,7 +170,7 @@ def _refit_in_turn(
         sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
     transform, start = _rotated(old, sample, rotation)
     projected = transform.transform(sample)
-    codebooks = ProductCodebooks(**old.codebooks_.get_params()).fit(projected, start=start)
+    codebooks = ProductCodebooks(**old.codebooks_.get_params()).train(projected, start=start)
     books = []
     for level, book in enumerate(codebooks.codebooks_):
         before = _embedded(old.transform_, old.codebooks_.codebooks_[level], level)

@@ -52,7 +52,8 @@ def points(kind: str) -> np.ndarray:
     elif kind.startswith("width"):
         d = int(kind.split()[1])
         x = rng.normal(size=(64, d)) if d > 100 else rng.normal(size=(N, d))
-    return x.astype(np.float32)
+    made: np.ndarray = x.astype(np.float32)
+    return made
 
 
 KINDS = [
@@ -79,8 +80,8 @@ def truth(x: np.ndarray, queries: np.ndarray, metric: str) -> np.ndarray:
             for side in (a / np.maximum(np.abs(a).max(), 1e-300), b)
         )
     if metric == "ip":
-        return -a @ b.T
-    return ((a[:, None] - b[None]) ** 2).sum(axis=2)
+        return np.asarray(-a @ b.T)
+    return np.asarray(((a[:, None] - b[None]) ** 2).sum(axis=2))
 
 
 def judge(x: np.ndarray, queries: np.ndarray, metric: str, found: np.ndarray) -> str:
