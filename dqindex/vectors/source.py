@@ -96,11 +96,11 @@ class VectorSource(ABC):
             At the first block with a row that is not finite, or that is longer than float32 can
             square (`dqindex.vectors.extent`); the rest is read to say how many there are.
         """
-        measured = self._measured(self.default_block_rows() if rows is None else int(rows))
-        return (block for block, _ in measured)
+        return (block for block, _ in self._measured(rows))
 
-    def _measured(self, rows: int) -> Iterator[tuple[Float32, Float64]]:
-        """Blocks of `rows`, each with the norms of its rows as stored."""
+    def _measured(self, rows: int | None) -> Iterator[tuple[Float32, Float64]]:
+        """`blocks`, each with the norms of its rows as stored."""
+        rows = self.default_block_rows() if rows is None else int(rows)
         start, refused = 0, Refused(self.name, self.n)
         for window in self._windows(rows):
             block = to_float32(window)
@@ -133,7 +133,9 @@ class VectorSource(ABC):
         report = progress or no_progress
         norm, row, lowest, highest = -1.0, 0, np.inf, -np.inf
         done = 0
-        for block, norms in self._measured(self.default_block_rows() if rows is None else int(rows)):
+        for block, norms in self._measured(
+            self.default_block_rows() if rows is None else int(rows)
+        ):
             longest = int(norms.argmax())
             if norms[longest] > norm:
                 norm, row = float(norms[longest]), done + longest
