@@ -185,7 +185,7 @@ def _rotated(old: DQModel, residual: Float32, rotation: str) -> tuple[DQTransfor
     books = old.codebooks_.codebooks_
     if rotation == "keep":
         return old.transform_, books
-    transform = DQTransform(**old.transform_.get_params()).fit(residual)
+    transform = DQTransform(**old.transform_.get_params()).learn(residual)
     moved = [_in_space(transform, book, level, old.transform_) for level, book in enumerate(books)]
     return transform, moved
 
