@@ -18,7 +18,7 @@ from dqindex.index.anatomy import Anatomy, dissect
 from dqindex.index.spec import IndexSpec
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map
-from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.moments import Moments
@@ -314,7 +314,7 @@ class _Training:
                     )
                 )
             )
-        return codebooks.train(rows, start=self.codebooks)
+        return train_codebooks(codebooks, rows, start=self.codebooks)
 
 
 # Cores whose training is the codebooks alone: once those are in place, few vectors suffice.

@@ -159,71 +159,7 @@ class ProductCodebooks(Estimator):
         """
         self.sizes()
         array = check_matrix(Y, "ProductCodebooks", learn=True).astype(np.float32, copy=False)
-        return self.train(array, start=start, progress=progress)
-
-    def train(
-        self,
-        array: Float32,
-        *,
-        start: list[Float32] | None = None,
-        progress: Progress | None = None,
-    ) -> ProductCodebooks:
-        """`fit` to float32 rows, unchecked: made of vectors that were, they may be any shorter."""
-        report = progress or no_progress
-        sizes = self.sizes()
-        n, width = array.shape
-        if width % self.n_subspaces:
-            raise InputError(
-                f"{self.n_subspaces} subspaces do not divide width {width}; DQTransform pads, "
-                "or choose a divisor"
-            )
-        if n > self.training_rows():
-            rng = np.random.default_rng(self.seed)
-            array = array[np.sort(rng.choice(n, self.training_rows(), replace=False))]
-        trained = parallel_map(
-            lambda level: self._train_one(
-                _part(array, level, width // self.n_subspaces),
-                level,
-                sizes[level],
-                None if start is None else start[level],
-            ),
-            range(self.n_subspaces),
-        )
-        self.codebooks_, unused, short = [], [], 0
-        for codebook, idle, spare in trained:
-            self.codebooks_.append(codebook)
-            unused.append(idle)
-            short += spare > 0
-            report("train", len(self.codebooks_), self.n_subspaces)
-        self.unused_codewords_ = np.array(unused, dtype=np.int64)
-        self.n_features_in_ = width
-        if short:
-            warnings.warn(
-                f"{short} of {self.n_subspaces} subspaces have fewer distinct training vectors "
-                f"({n} rows in all) than codewords; {int(self.unused_codewords_.sum())} codewords "
-                "are unused. Train on more vectors or ask for fewer codewords",
-                DQWarning,
-                stacklevel=3,
-            )
-        elif self.unused_codewords_.any():
-            log.info("%d codewords are unused", int(self.unused_codewords_.sum()))
-        return self
-
-    def _train_one(
-        self, part: Float32, level: int, k: int, start: Float32 | None
-    ) -> tuple[Float32, int, int]:
-        codebook, spare = train_kmeans(
-            part,
-            k,
-            n_iter=self.n_iter,
-            n_redo=self.n_redo,
-            init=self.init,
-            seed=self.seed + level,
-            parallel=False,
-            start=start,
-        )
-        used = np.unique(nearest(part, codebook)[0])
-        return codebook, k - len(used), spare
+        return train_codebooks(self, array, start=start, progress=progress)
 
     @classmethod
     def from_codebooks(cls, codebooks: list[Float32], **params: Any) -> ProductCodebooks:
@@ -287,6 +223,75 @@ class ProductCodebooks(Estimator):
                 )
         parts = [codebook[array[:, level]] for level, codebook in enumerate(self.codebooks_)]
         return np.concatenate(parts, axis=1)
+
+
+def train_codebooks(
+    codebooks: ProductCodebooks,
+    rows: Float32,
+    *,
+    start: list[Float32] | None = None,
+    progress: Progress | None = None,
+) -> ProductCodebooks:
+    """Fit `codebooks` to `rows` that were checked: finite float32, of any size; return them."""
+    report = progress or no_progress
+    sizes, levels = codebooks.sizes(), codebooks.n_subspaces
+    n, width = rows.shape
+    if width % levels:
+        raise InputError(
+            f"{levels} subspaces do not divide width {width}; DQTransform pads, or choose a divisor"
+        )
+    most = codebooks.training_rows()
+    if n > most:
+        rng = np.random.default_rng(codebooks.seed)
+        rows = rows[np.sort(rng.choice(n, most, replace=False))]
+    trained = parallel_map(
+        lambda level: _train_one(
+            codebooks,
+            _part(rows, level, width // levels),
+            level,
+            sizes[level],
+            None if start is None else start[level],
+        ),
+        range(levels),
+    )
+    codebooks.codebooks_, unused, short = [], [], 0
+    for codebook, idle, spare in trained:
+        codebooks.codebooks_.append(codebook)
+        unused.append(idle)
+        short += spare > 0
+        report("train", len(codebooks.codebooks_), levels)
+    codebooks.unused_codewords_ = np.array(unused, dtype=np.int64)
+    codebooks.n_features_in_ = width
+    idle = int(codebooks.unused_codewords_.sum())
+    if short:
+        warnings.warn(
+            f"{short} of {levels} subspaces have fewer distinct training vectors ({n} rows in all) "
+            f"than codewords; {idle} codewords are unused. Train on more vectors or ask for fewer "
+            "codewords",
+            DQWarning,
+            stacklevel=3,
+        )
+    elif idle:
+        log.info("%d codewords are unused", idle)
+    return codebooks
+
+
+def _train_one(
+    settings: ProductCodebooks, part: Float32, level: int, k: int, start: Float32 | None
+) -> tuple[Float32, int, int]:
+    """Codebook of one subspace, how many of its codewords are unused, and how many are spare."""
+    codebook, spare = train_kmeans(
+        part,
+        k,
+        n_iter=settings.n_iter,
+        n_redo=settings.n_redo,
+        init=settings.init,
+        seed=settings.seed + level,
+        parallel=False,
+        start=start,
+    )
+    used = np.unique(nearest(part, codebook)[0])
+    return codebook, k - len(used), spare
 
 
 def _part(array: Matrix, level: int, size: int) -> Float32:

@@ -14,7 +14,7 @@ from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.beam import BeamSearch
-from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
@@ -22,7 +22,7 @@ from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model_file import ModelParts, pack, unpack
 from dqindex.quantizer.nearest import nearest, nearest_in_pieces
 from dqindex.quantizer.polish import polish
-from dqindex.quantizer.transform import DQTransform
+from dqindex.quantizer.transform import DQTransform, learn_axes, lift, project
 from dqindex.storage.files import atomic_file
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
 from dqindex.vectors import open_vectors
@@ -195,9 +195,10 @@ class DQModel(Estimator):
             self.coarse_.append(centroids)
             report("train", level + 1, tokens)
         # What coarse levels leave over may be of any size: the vectors themselves were checked.
-        self.transform_ = self._part(DQTransform).learn(sample)
+        self.transform_ = learn_axes(self._part(DQTransform), sample)
         projected = self.transform_.transform(sample)
-        self.codebooks_ = self._part(ProductCodebooks).train(
+        self.codebooks_ = train_codebooks(
+            self._part(ProductCodebooks),
             projected,
             progress=lambda what, done, _: report(what, len(self.coarse) + done, tokens),
         )
@@ -212,7 +213,7 @@ class DQModel(Estimator):
         if not self.coarse_:
             found = polish(self.transform_, rows, books.sizes(), rounds=self.polish, seed=self.seed)
             self.transform_ = found.transform
-            books.train(self.transform_.transform(rows), start=found.codebooks)
+            train_codebooks(books, self.transform_.transform(rows), start=found.codebooks)
             return
         width = self.joint_width()
         atoms = train_jointly(
@@ -430,7 +431,7 @@ class _Coder:
             if self._search is None:
                 codes[:, level] = nearest(rows, centroids)[0]
             rows = rows - centroids[codes[:, level]]
-        projected = self._transform.project(rows)
+        projected = project(self._transform, rows)
         if self._search is None:
             self._encode(projected, codes[:, levels:])
         return codes, self._error(rows, projected, codes[:, levels:])
@@ -445,6 +446,6 @@ class _Coder:
             error -= projected[:, level * size : (level + 1) * size]
             distortion += np.einsum("ij,ij->i", error, error)
         if self._transform.dropped_:
-            lost = (rows - self._transform.lift(projected)).astype(np.float64)
+            lost = (rows - lift(self._transform, projected)).astype(np.float64)
             distortion += np.einsum("ij,ij->i", lost, lost)
         return distortion

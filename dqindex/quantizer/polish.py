@@ -22,7 +22,7 @@ import scipy.linalg
 from dqindex._types import Float32
 from dqindex.parallel.pieces import equal_slices
 from dqindex.parallel.threads import parallel_map, single_blas_thread
-from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.kmeans import cluster_sums
 from dqindex.quantizer.nearest import nearest
 from dqindex.quantizer.transform import DQTransform
@@ -159,7 +159,7 @@ class _Alternation:
 
         self._over_rows(rotate)
         if not self.codebooks:
-            self.codebooks = self._start.train(self._turned).codebooks_
+            self.codebooks = train_codebooks(self._start, self._turned).codebooks_
             self._sums = [np.zeros_like(book) for book in self.codebooks]
             self._counts = [np.zeros(len(book), dtype=np.float32) for book in self.codebooks]
         found = list(parallel_map(self._lloyd, range(len(self.codebooks))))

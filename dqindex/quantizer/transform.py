@@ -183,12 +183,6 @@ class DQTransform(Estimator):
                 moments.update(array)
         return self.fit_moments(moments)
 
-    def learn(self, rows: Matrix) -> DQTransform:
-        """`fit` to finite float rows, unchecked: made of vectors that were, they may be shorter."""
-        with single_blas_thread():
-            moments = Moments(rows.shape[1]).update(rows)
-        return self.fit_moments(moments)
-
     def fit_moments(self, moments: Moments) -> DQTransform:
         """Learn from moments gathered elsewhere, and return self."""
         self._check_params()
@@ -245,12 +239,7 @@ class DQTransform(Estimator):
         """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
         self._check_fitted()
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
-        return _in_pieces(array, len(self.components_), self.project)
-
-    def project(self, rows: Matrix) -> Matrix:
-        """`transform` of finite float rows, unchecked, on this thread."""
-        mean = self.mean_.astype(rows.dtype)
-        return (rows - mean) @ np.ascontiguousarray(self.components_.T, dtype=rows.dtype)
+        return _in_pieces(array, len(self.components_), lambda rows: project(self, rows))
 
     def fit_transform(self, X: Any, y: Any = None) -> Matrix:
         """Fit to `X`, then project it."""
@@ -260,11 +249,7 @@ class DQTransform(Estimator):
         """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""
         self._check_fitted()
         array = check_matrix(Y, "DQTransform", width=len(self.components_))
-        return _in_pieces(array, self.n_features_in_, self.lift)
-
-    def lift(self, rows: Matrix) -> Matrix:
-        """`inverse_transform` of finite float rows, unchecked, on this thread."""
-        return rows @ self.components_.astype(rows.dtype) + self.mean_.astype(rows.dtype)
+        return _in_pieces(array, self.n_features_in_, lambda rows: lift(self, rows))
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Names of the output columns: subspace, then axis within it."""
@@ -344,3 +329,24 @@ class DQTransform(Estimator):
             transformer_tags=TransformerTags(preserves_dtype=["float64", "float32"]),
             input_tags=InputTags(),
         )
+
+
+# What `DQTransform` does, for rows that were checked: finite floats, of any size.
+
+
+def learn_axes(transform: DQTransform, rows: Matrix) -> DQTransform:
+    """Fit `transform` to `rows`, and return it."""
+    with single_blas_thread():
+        moments = Moments(rows.shape[1]).update(rows)
+    return transform.fit_moments(moments)
+
+
+def project(transform: DQTransform, rows: Matrix) -> Matrix:
+    """``transform.transform(rows)``, on this thread."""
+    mean = transform.mean_.astype(rows.dtype)
+    return (rows - mean) @ np.ascontiguousarray(transform.components_.T, dtype=rows.dtype)
+
+
+def lift(transform: DQTransform, rows: Matrix) -> Matrix:
+    """``transform.inverse_transform(rows)``, on this thread."""
+    return rows @ transform.components_.astype(rows.dtype) + transform.mean_.astype(rows.dtype)

@@ -14,12 +14,12 @@ import scipy.optimize
 from dqindex._types import Float32, Float64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
-from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.joint import Atoms, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.nearest import nearest_in_pieces
-from dqindex.quantizer.transform import DQTransform
+from dqindex.quantizer.transform import DQTransform, learn_axes
 from dqindex.sids.extract import extract
 from dqindex.sids.map import SidMap
 from dqindex.vectors import open_vectors
@@ -170,7 +170,9 @@ def _refit_in_turn(
         sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
     transform, start = _rotated(old, sample, rotation)
     projected = transform.transform(sample)
-    codebooks = ProductCodebooks(**old.codebooks_.get_params()).train(projected, start=start)
+    codebooks = train_codebooks(
+        ProductCodebooks(**old.codebooks_.get_params()), projected, start=start
+    )
     books = []
     for level, book in enumerate(codebooks.codebooks_):
         before = _embedded(old.transform_, old.codebooks_.codebooks_[level], level)
@@ -185,7 +187,7 @@ def _rotated(old: DQModel, residual: Float32, rotation: str) -> tuple[DQTransfor
     books = old.codebooks_.codebooks_
     if rotation == "keep":
         return old.transform_, books
-    transform = DQTransform(**old.transform_.get_params()).learn(residual)
+    transform = learn_axes(DQTransform(**old.transform_.get_params()), residual)
     moved = [_in_space(transform, book, level, old.transform_) for level, book in enumerate(books)]
     return transform, moved
 
