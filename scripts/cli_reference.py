@@ -1,48 +1,63 @@
-"""Write docs/cli.md from the commands themselves; with --check, say whether it is stale.
+"""Write docs/cli.md from what the command line prints; with --check, say whether it is stale.
 
 python scripts/cli_reference.py [--check]
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from dqindex.cli import COMMANDS, cli
+from dqindex.cli import cli, main
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+COLUMNS = "80"
+HEAD = """# Command line
+
+What `--help` prints, written here by `scripts/cli_reference.py`; do not edit.
+
+Exit codes: 0 done, 1 failed with one line on stderr (`dqindex --debug` adds the traceback),
+2 usage, 130 interrupted, 143 terminated.
+"""
 
 
-def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command below `group` with its full name, groups before their members."""
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command, groups before their members; the first are none."""
+    yield path
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        if command is None:
-            continue
-        yield f"{path} {name}", command
         if isinstance(command, click.Group):
-            yield from commands(command, f"{path} {name}")
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def shown(words: tuple[str, ...]) -> str:
+    """What ``dqindex WORDS --help`` prints on a terminal of 80 columns."""
+    os.environ["COLUMNS"] = COLUMNS
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main([*words, "--help"])
+    return printed.getvalue()
 
 
 def render() -> str:
-    """The page: the help of every command, as a terminal of 80 columns shows it."""
-    parts = [
-        "# Command line\n\nMade from the commands by `scripts/cli_reference.py`; do not edit.\n",
-        f"Commands: {', '.join(f'`{name}`' for name in COMMANDS)}.\n",
-        "Exit codes: 0 done, 1 failed with one line on stderr (`dqindex --debug` adds the "
-        "traceback), 2 usage, 130 interrupted, 143 terminated.\n",
-    ]
-    for name, command in commands(cli, "dqindex"):
-        context = click.Context(command, info_name=name, terminal_width=80, max_content_width=80)
-        parts.append(f"## `{name}`\n\n```text\n{command.get_help(context).strip()}\n```\n")
-    return "\n".join(parts)
+    """The page."""
+    parts = (
+        f"## `{' '.join(['dqindex', *words])}`\n\n```text\n{shown(words)}```\n"
+        for words in commands(cli)
+    )
+    return "\n".join([HEAD, *parts])
 
 
-def main() -> None:
+def write() -> None:
     """Write, or check."""
     made = render()
     if "--check" in sys.argv:
@@ -53,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write()

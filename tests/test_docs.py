@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,20 @@ def test_what_is_made_is_not_stale(script):
         [sys.executable, str(ROOT / script), "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", ["", "build", "sids", "sids extract", "bench run"])
+def test_the_page_of_commands_is_what_they_print(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "dqindex", *words.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    page = (ROOT / "docs" / "cli.md").read_text()
+    title = f"dqindex {words}".strip()
+    assert f"## `{title}`\n\n```text\n{done.stdout}```\n" in page
 
 
 @pytest.mark.parametrize("name", COMMANDS)

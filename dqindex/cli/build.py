@@ -33,13 +33,7 @@ from dqindex.cli.terminal import progress, say, table
     metavar="B",
     help="With --target-recall: most bytes a vector, all counted.",
 )
-@click.option(
-    "--metric",
-    type=click.Choice(["l2", "ip", "cosine"]),
-    default="l2",
-    show_default=True,
-    help="What near means.",
-)
+@options.metric("l2")
 @options.balance("log-variance")
 @click.option(
     "--covariance",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import click
+import numpy as np
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
+from dqindex.errors import InputError
+from dqindex.quantizer.model import DQModel
+from dqindex.storage.matrix import matrix_writer
 
 
 @click.command("decode")
@@ -28,12 +32,6 @@ def command(
     quiet: bool,
 ) -> None:
     """Turn CODES (from 'dqindex encode') back into the vectors that they stand for."""
-    import numpy as np
-
-    from dqindex.errors import InputError
-    from dqindex.quantizer.model import DQModel
-    from dqindex.storage.matrix import matrix_writer
-
     source = options.open_source(codes, None, id_column)
     if source.dtype.kind not in "iu":
         raise InputError(f"{codes}: holds {source.dtype}, not codes; give what 'encode' wrote")

@@ -7,9 +7,15 @@ import warnings
 from typing import Any
 
 import click
+import numpy as np
 
+import dqindex
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
+from dqindex.errors import DQWarning
+from dqindex.evaluation import without_self
+from dqindex.parallel.threads import thread_limit
+from dqindex.vectors.packaged import open_packaged
 
 SPEC = "DQ16,IVF512,PQ16"
 # The same bytes a vector, with no rotation, and with FAISS's iterated one.
@@ -23,13 +29,6 @@ N_QUERIES = 1000
 @options.compose(options.threads, options.seed, options.quiet)
 def command(threads: int | None, seed: int, quiet: bool) -> None:
     """Show it all on 400,000 real word vectors: index, neighbours, recall, semantic IDs, losses."""
-    import numpy as np
-
-    import dqindex
-    import dqindex.errors
-    from dqindex.parallel.threads import thread_limit
-    from dqindex.vectors.packaged import open_packaged
-
     began = time.perf_counter()
     source = open_packaged("glove-50")
     vectors = source.read()
@@ -40,7 +39,7 @@ def command(threads: int | None, seed: int, quiet: bool) -> None:
     queries = vectors[held]
     with progress(quiet) as report, thread_limit(threads) as used, warnings.catch_warnings():
         # Without a rotation, padding makes subspaces of nothing: that is the peer's handicap.
-        warnings.simplefilter("ignore", dqindex.errors.DQWarning)
+        warnings.simplefilter("ignore", DQWarning)
         report("exact search", 0, 0)
         # One more than asked for: the query itself is in the index, and is left out below.
         exact, _ = dqindex.exact_neighbors(vectors, np.concatenate([queries, vectors[asked]]), 11)
@@ -50,7 +49,7 @@ def command(threads: int | None, seed: int, quiet: bool) -> None:
             index = dqindex.build_index(source, spec, seed=seed, threads=used)
             found = index.search(queries, 11, parameters={"nprobe": NPROBE}, threads=used)
             recall = dqindex.recall_at(
-                _without(found.positions, held), _without(exact[:N_QUERIES], held)
+                without_self(found.positions, held), without_self(exact[:N_QUERIES], held)
             )
             spent = index.training_seconds
             rows.append(
@@ -94,17 +93,9 @@ def _relative(losses: Any) -> float:
     return float((gap / losses.reconstruction.clip(min=1e-300)).max())
 
 
-def _without(positions: Any, selves: Any) -> Any:
-    """Ten neighbours a row, the query's own row left out."""
-    import numpy as np
-
-    order = np.argsort(positions == selves[:, None], axis=1, kind="stable")
-    return np.take_along_axis(positions, order, axis=1)[:, :10]
-
-
 def _print_neighbors(words: list[str], asked: Any, index: Any, vectors: Any, exact: Any) -> None:
-    found = _without(index.search(vectors[asked], 11).positions, asked)
-    true = _without(exact, asked)
+    found = without_self(index.search(vectors[asked], 11).positions, asked)
+    true = without_self(exact, asked)
     rows = []
     for place, word in enumerate(WORDS):
         rows.append([word, "found", " ".join(words[one] for one in found[place][:8])])
@@ -114,7 +105,7 @@ def _print_neighbors(words: list[str], asked: Any, index: Any, vectors: Any, exa
 
 def _print_sids(words: list[str], asked: Any, model: Any, vectors: Any, exact: Any) -> None:
     rows = []
-    for place, (word, near) in enumerate(zip(WORDS, _without(exact, asked), strict=True)):
+    for place, (word, near) in enumerate(zip(WORDS, without_self(exact, asked), strict=True)):
         shown = [asked[place], *near[:2]]
         own = model.encode(vectors[asked[place]][None])[0]
         for one, codes in zip(shown, model.encode(vectors[shown]), strict=True):

@@ -9,6 +9,9 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.family import new_model
+from dqindex.storage.files import check_writable
 
 
 @click.command("fit")
@@ -36,10 +39,6 @@ def command(
     **settings: Any,
 ) -> None:
     """Learn a model of VECTORS: mean, rotation, and one codebook a token."""
-    from dqindex.parallel.threads import thread_limit
-    from dqindex.quantizer.family import new_model
-    from dqindex.storage.files import check_writable
-
     check_writable(output)
     source = options.open_source(vectors, vector_column, None)
     model = new_model(**settings)

@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from dqindex.vectors import VectorSource, open_vectors, read_ids
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
 
 threads = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all CPUs]"
@@ -43,6 +46,50 @@ ids = click.option(
 )
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def metric(default: str | None, note: str = "") -> Callable[[Command], Command]:
+    """``--metric`` with its default; `note` says what stands in for none."""
+    return click.option(
+        "--metric",
+        type=click.Choice(["l2", "ip", "cosine"]),
+        default=default,
+        show_default=default is not None,
+        help=f"What near means.{note}",
+    )
+
+
+def subspaces(what: str) -> Callable[[Command], Command]:
+    """``-L``, and what it is the number of."""
+    return click.option(
+        "-L",
+        "--subspaces",
+        "n_subspaces",
+        type=click.IntRange(min=1),
+        default=8,
+        show_default=True,
+        help=what,
+    )
+
+
+def pairs(
+    value_of: Callable[[str], T], example: str
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, T]]:
+    """A callback that reads ``NAME=VALUE`` words; `value_of` raises ValueError for a bad value."""
+
+    def read(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> dict[str, T]:
+        found = {}
+        for word in words:
+            name, equals, value = word.partition("=")
+            try:
+                if not name or not equals:
+                    raise ValueError
+                found[name] = value_of(value)
+            except ValueError:
+                raise click.BadParameter(f"{word!r} is not {example}") from None
+        return found
+
+    return read
 
 
 def balance(default: str) -> Callable[[Command], Command]:
@@ -90,15 +137,7 @@ family = compose(
         "codes what those before leave over; more of the vectors is kept, and a prefix means "
         "something. docs/methods.md compares them.",
     ),
-    click.option(
-        "-L",
-        "--subspaces",
-        "n_subspaces",
-        type=click.IntRange(min=1),
-        default=8,
-        show_default=True,
-        help="Tokens an item: with dq, the subspaces, beside the coarse tokens.",
-    ),
+    subspaces("Tokens an item: with dq, the subspaces, beside the coarse tokens."),
     click.option(
         "-K",
         "--codewords",
@@ -134,10 +173,8 @@ source = compose(vector_column, id_column, ids)
 
 def open_source(
     path: str, vector_column: str | None, id_column: str | None, ids_path: str | None = None
-) -> Any:
+) -> VectorSource:
     """The vectors that a command's source options describe."""
-    from dqindex.vectors import open_vectors, read_ids
-
     if ids_path is None:
         return open_vectors(path, vector_column=vector_column, id_column=id_column)
     return open_vectors(path, vector_column=vector_column, ids=read_ids(ids_path, id_column))

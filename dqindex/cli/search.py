@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def _parameters(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Any:
-    found = {}
-    for value in values:
-        name, equals, number = value.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE, as in nprobe=32")
-        found[name] = number
-    return found
-
-
 @click.command("search")
 @click.argument("index", metavar="DIR")
 @click.argument("queries")
@@ -39,7 +29,7 @@ def _parameters(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "--param",
     "parameters",
     multiple=True,
-    callback=_parameters,
+    callback=options.pairs(str, "NAME=VALUE, as in nprobe=32"),
     metavar="NAME=VALUE",
     help="FAISS search parameter, such as nprobe=32; may be repeated.",
 )

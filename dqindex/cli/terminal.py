@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
 
-Report = Callable[[str, int, int], None]
+from dqindex import _types
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -20,7 +31,7 @@ def say(text: str, quiet: bool = False) -> None:
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Report]:
+def progress(quiet: bool = False) -> Iterator[_types.Progress]:
     """A function (what, done, total) that draws a bar where stderr is a terminal.
 
     Warnings of the library become one line on stderr each, not Python's two with a path.
@@ -28,18 +39,8 @@ def progress(quiet: bool = False) -> Iterator[Report]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(f"warning: {message}", quiet)
         if quiet or not sys.stderr.isatty():
-            yield lambda what, done, total: None
+            yield _types.no_progress
             return
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TaskID,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
         columns = (
             TextColumn("{task.description:<18}"),
             BarColumn(),
@@ -61,10 +62,6 @@ def progress(quiet: bool = False) -> Iterator[Report]:
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """A table on stdout: boxed on a terminal, plain and uncut elsewhere."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)

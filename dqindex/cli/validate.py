@@ -8,21 +8,15 @@ from typing import Any
 
 import click
 
+from dqindex.claim import validate
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
+from dqindex.parallel.threads import thread_limit
 
 
 @click.command("validate")
 @click.argument("vectors")
-@click.option(
-    "-L",
-    "--subspaces",
-    "n_subspaces",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Number of subspaces.",
-)
+@options.subspaces("Number of subspaces.")
 @click.option(
     "-K",
     "--codewords",
@@ -62,9 +56,6 @@ def command(
 
     Exits with 1 if any part of the claim fails on these vectors. docs/claim.md has the derivation.
     """
-    from dqindex.claim import validate
-    from dqindex.parallel.threads import thread_limit
-
     source = options.open_source(vectors, vector_column, None)
     with progress(quiet) as report, thread_limit(threads):
         sample = source.sample(rows, seed=settings["seed"])

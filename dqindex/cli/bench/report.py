@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
+from dqindex.bench.results import read_results
 from dqindex.cli import options
 from dqindex.cli.terminal import say
-
-if TYPE_CHECKING:
-    from dqindex.sids.semantic_ids import SemanticIds
+from dqindex.parallel.threads import thread_limit
+from dqindex.report.page import write_page
+from dqindex.report.picture import write_picture
+from dqindex.sids.semantic_ids import read_sids
+from dqindex.sids.titles import read_titles
+from dqindex.storage.files import check_writable
 
 
 @click.command("report")
@@ -57,10 +59,6 @@ def command(
 
     The page holds all it needs: charts, a table that sorts, and for --sids an explorer of items.
     """
-    from dqindex.bench.results import read_results
-    from dqindex.parallel.threads import thread_limit
-    from dqindex.storage.files import check_writable
-
     if output is None and png is None:
         raise click.UsageError("give -o REPORT.html, --png PICTURE.png, or both")
     if map_path is None and (vectors or titles):
@@ -69,30 +67,14 @@ def command(
         check_writable(path)
     records = read_results(results)
     if output is not None:
-        from dqindex.report.page import write_page
-
-        sids = _map(map_path)
+        sids = None if map_path is None else read_sids(map_path)
         source = options.open_source(vectors, vector_column, None) if vectors else None
-        names = _titles(titles, title_column, id_column, sids)
+        names = None
+        if titles is not None and sids is not None:
+            names = read_titles(titles, sids, title_column, id_column)
         with thread_limit(threads):
             write_page(records, output, sids=sids, titles=names, source=source)
         say(f"{output}: {len(records)} points", quiet)
     if png is not None:
-        from dqindex.report.picture import write_picture
-
         write_picture(records, png)
         say(f"{png}: drawn", quiet)
-
-
-def _map(path: str | None) -> SemanticIds | None:
-    from dqindex.sids.semantic_ids import read_sids
-
-    return None if path is None else read_sids(path)
-
-
-def _titles(
-    path: str | None, column: str | None, id_column: str | None, sids: SemanticIds | None
-) -> Any:
-    from dqindex.sids.titles import read_titles
-
-    return None if path is None or sids is None else read_titles(path, sids, column, id_column)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from dqindex.bench.dataset import Description
+from dqindex.bench.peers import PEERS
+from dqindex.bench.run import DEFAULT_THREADS, run
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
 
-PEERS = "dqindex, faiss, hnswlib, usearch, scann, nanopq, voyager, turbovec, rabitqlib"
 
-
-def _grid(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Any:
-    grid = {}
-    for value in values:
-        name, equals, numbers = value.partition("=")
-        try:
-            grid[name] = [float(number) for number in numbers.split(",")]
-        except ValueError:
-            equals = ""
-        if not equals or not name:
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE,VALUE, as in nprobe=1,4,16")
-    return grid
+def _numbers(words: str) -> list[float]:
+    return [float(word) for word in words.split(",")]
 
 
 @click.command("run")
@@ -47,11 +39,7 @@ def _grid(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     show_default=True,
     help="How many rows to hold out, or how many of the queries to use.",
 )
-@click.option(
-    "--metric",
-    type=click.Choice(["l2", "ip", "cosine"]),
-    help="What near means.  [default: the HDF5 file's, else l2]",
-)
+@options.metric(None, "  [default: the HDF5 file's, else l2]")
 @click.option(
     "--spec",
     "specs",
@@ -65,13 +53,13 @@ def _grid(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     multiple=True,
     metavar="PEER[:OPTIONS]",
     help=f"A library and its options: faiss:OPQ16,IVF512,PQ16 or hnswlib:M=16; may be repeated. "
-    f"There are {PEERS}.",
+    f"There are {', '.join(PEERS)}.",
 )
 @click.option(
     "--param",
     "grid",
     multiple=True,
-    callback=_grid,
+    callback=options.pairs(_numbers, "NAME=VALUE,VALUE, as in nprobe=1,4,16"),
     metavar="NAME=V,V",
     help="Values of a search parameter (nprobe, efSearch, k_factor_rf, ht, ef, …) instead of the "
     "default sweep; may be repeated.",
@@ -120,11 +108,6 @@ def command(
     interrupted goes on where it stopped. A peer that is not installed is skipped:
     pip install 'dqindex[bench]'.
     """
-    import shlex
-
-    from dqindex.bench.dataset import Description
-    from dqindex.bench.run import DEFAULT_THREADS, run
-
     if not specs and not peers:
         raise click.UsageError("nothing to measure; give --spec or --peer")
     description = Description(data, queries, metric, n_queries, seed, vector_column)
