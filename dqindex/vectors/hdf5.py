@@ -56,7 +56,7 @@ def _find(h5py: Any, file: Any, path: Path, dataset: str) -> Any:
     group = file
     steps = [step for step in dataset.split("/") if step]
     for place, step in enumerate(steps):
-        link = group.get(step, getlink=True) if step in group.keys() else None  # noqa: SIM118
+        link = group.get(step, getlink=True) if step in list(group) else None
         if isinstance(link, h5py.SoftLink):
             # A soft link may lead to an external one: no need for it, so not followed.
             raise InputError(f"{path}:{dataset}: is a soft link; name {link.path!r} itself")
