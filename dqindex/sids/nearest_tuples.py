@@ -70,6 +70,17 @@ class CandidateSearch:
             codes = np.concatenate([held.astype(np.int32), codes], axis=2)
         return codes, sums
 
+    def products(self, direction: Float64) -> list[Float64]:
+        """What each code adds to ⟨direction, ẑ⟩: a table a level, the mean in the first."""
+        axes = self._transform.components_ @ direction
+        size = len(axes) // len(self._books)
+        tables = [level @ direction for level in self._coarse]
+        tables += [
+            book @ axes[place * size : (place + 1) * size] for place, book in enumerate(self._books)
+        ]
+        tables[0] = tables[0] + direction @ self._transform.mean_
+        return tables
+
     def _over_offsets(self, z: Float64, count: int) -> tuple[Tokens, Float64]:
         mean, axes = self._transform.mean_, self._transform.components_.T
         m, n_offsets = len(z), len(self._offsets)
@@ -157,6 +168,7 @@ def _pairs(
     left: int, right: int, count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pairs that can be among the `count` smallest sums of two ascending lists."""
-    i = np.concatenate([np.full(min(right, count // (i + 1)), i) for i in range(min(left, count))])
-    j = np.concatenate([np.arange(min(right, count // (i + 1))) for i in range(min(left, count))])
+    of_each = np.minimum(right, count // np.arange(1, min(left, count) + 1))
+    i = np.repeat(np.arange(len(of_each)), of_each)
+    j = np.arange(len(i)) - np.repeat(np.cumsum(of_each) - of_each, of_each)
     return i, j

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +12,17 @@ import pyarrow as pa
 
 from dqindex._types import Float32, Int64, Progress, Tokens, no_progress
 from dqindex.errors import InputError
-from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.model import DQModel
+from dqindex.sids.acceptance import NOBODY, Acceptance
+from dqindex.sids.crowd import Crowd, find_crowds
 from dqindex.sids.nearest_tuples import CandidateSearch
+from dqindex.sids.tuple_room import TupleRoom
 from dqindex.sids.tuples import TupleSet
+from dqindex.sids.wishes import Wishes
 
 MODES = ("none", "reassign", "suffix", "cap")
-# Contenders resolved together: their candidates are found at once, then taken one by one.
-CHUNK = 2048
-FIRST_CANDIDATES = 16
-GROWTH = 4
-# Candidates that one thread looks for at a time.
-LISTED_VALUES = 8192
+# Items that take their turns together.
+CHUNK = 16384
 
 
 def check_capacity(n: int, sizes: list[int], cap: int) -> None:
@@ -133,12 +131,13 @@ def reassign(
     codes = base.copy()
     distortion = np.empty(len(waiting))
     search = CandidateSearch(model)
-    table = _Room(known, room, cap, sizes)
+    table = TupleRoom(known, room, cap, sizes)
     for start in range(0, len(waiting), CHUNK):
         chunk = waiting[start : start + CHUNK]
-        found, sums = _resolve(fetch(chunk), base[chunk].astype(np.int32), search, table)
-        codes[chunk] = found
-        distortion[start : start + CHUNK] = sums
+        wishes = Wishes(fetch(chunk), base[chunk].astype(np.int32), search, table)
+        table.take(_settle(wishes, numbers[chunk]))
+        codes[chunk] = wishes.codes
+        distortion[start : start + CHUNK] = wishes.distortions
         report("resolve collisions", start + len(chunk), len(waiting))
     return codes, waiting, distortion
 
@@ -155,128 +154,58 @@ def _rank_within(numbers: Int64) -> Int64:
     return rank
 
 
-class _Room:
-    """How many more items each tuple can take."""
+def _settle(wishes: Wishes, numbers: Int64) -> Int64:
+    """Let all items of a row take turns; the number of the tuple that each gets.
 
-    def __init__(self, known: TupleSet, room: Int64, cap: int, sizes: list[int]) -> None:
-        self._known, self._room, self._cap, self._sizes = known, room, cap, sizes
-        self._left: dict[bytes, int] = {}  # tuples that were given out, known or new
-        self._full = TupleSet(np.empty((0, len(sizes)), dtype=np.int32), sizes)
-        self._filled: list[Tokens] = []
-
-    def at(self, codes: Tokens) -> Int64:
-        """Room of many tuples, shape (m, T), as of the last `settle`."""
-        numbers = self._known.find(codes)
-        room = np.where(numbers >= 0, self._room[np.maximum(numbers, 0)], self._cap)
-        room[self._full.find(codes) >= 0] = 0
-        return room
-
-    def take(self, key: bytes, room: int) -> bool:
-        """Take one place at a tuple, if there is one; `room` is what `at` said of it."""
-        left = self._left.get(key, room)
-        if left > 0:
-            self._left[key] = left - 1
-            if left == 1:
-                self._filled.append(np.frombuffer(key, dtype=np.int32)[None])
-        return left > 0
-
-    def settle(self) -> None:
-        """Let `at` see the tuples that have been filled since."""
-        if self._filled:
-            filled = np.concatenate(self._filled)
-            self._filled = [filled]
-            self._full = TupleSet(filled, self._sizes)
+    `numbers` are those of their base tuples.
+    """
+    n = len(numbers)
+    crowds = find_crowds(wishes, numbers)
+    acceptance = Acceptance(n, wishes.room.left)
+    lone = np.ones(n, dtype=bool)
+    for items in crowds.values():
+        lone[items] = False
+    waiting = np.flatnonzero(lone)
+    while len(waiting):
+        wishes.lengthen(waiting)
+        acceptance.extend(wishes.room.left)
+        waiting = _in_rounds(wishes, acceptance, waiting)
+    _one_by_one(wishes, acceptance, crowds)
+    return acceptance.held
 
 
-def _resolve(
-    vectors: Float32, base: Tokens, search: CandidateSearch, table: _Room
-) -> tuple[Tokens, npt.NDArray[np.float64]]:
-    """Tuples for the vectors of a chunk, in their order."""
-    table.settle()
-    # Equal vectors have equal candidates: thousands of duplicates cost one search.
-    rows = np.concatenate([vectors + np.float32(0), base.view(np.float32)], axis=1)
-    _, first, group, size = np.unique(
-        rows.view(np.dtype((np.void, rows.shape[1] * 4))).ravel(),
-        return_index=True,
-        return_inverse=True,
-        return_counts=True,
-    )
-    lists = _free_candidates(vectors[first], base[first], size, search, table)
-    cursor = [0] * len(first)
-    codes = np.empty_like(base)
-    sums = np.empty(len(base))
-    for row, member in enumerate(group.tolist()):
-        while True:
-            keys, rooms, distortions, count, complete = lists[member]
-            place = cursor[member]
-            while place < len(keys) and not table.take(keys[place], rooms[place]):
-                place += 1
-            cursor[member] = place
-            if place < len(keys):
-                codes[row] = np.frombuffer(keys[place], dtype=np.int32)
-                sums[row] = distortions[place]
-                break
-            if complete:  # check_capacity saw to it that this can't happen, with one coarse level
-                raise InputError(
-                    "no free ID is left behind the earlier coarse tokens of an item; use larger "
-                    "codebooks or one coarse level"
-                )
-            one = slice(first[member], first[member] + 1)
-            lists[member] = _listed(vectors[one], base[one], count * GROWTH, search, table)[0]
-            cursor[member] = 0
-    return codes, sums
+def _in_rounds(wishes: Wishes, acceptance: Acceptance, items: Int64) -> Int64:
+    """Proposals of many at once, until nobody can make another; who needs a longer list."""
+    short = []
+    while len(items):
+        asked = wishes.ask(items, acceptance.latest)
+        short.append(items[asked < 0])
+        able = asked >= 0
+        items = acceptance.propose(items[able], asked[able])
+    return np.sort(np.concatenate(short))
 
 
-class _List(NamedTuple):
-    """Free tuples of one vector, the nearest first."""
-
-    keys: list[bytes]
-    rooms: list[int]
-    distortions: list[float]
-    tried: int  # tuples that were looked at
-    complete: bool  # whether those are all that exist
-
-
-def _free_candidates(
-    vectors: Float32, base: Tokens, need: Int64, search: CandidateSearch, table: _Room
-) -> list[_List]:
-    """For each vector a list with at least `need` free tuples, where as many exist."""
-    lists: dict[int, _List] = {}
-    todo = np.arange(len(vectors))
-    count = FIRST_CANDIDATES
-    while len(todo):
-
-        def listed(part: Int64, count: int = count) -> list[_List]:
-            return _listed(vectors[part], base[part], count, search, table)
-
-        # The larger the lists, the fewer vectors at once: memory stays the same.
-        step = max(1, LISTED_VALUES // count)
-        parts = np.split(todo, range(step, len(todo), step))
-        made = itertools.chain.from_iterable(parallel_map(listed, parts))
-        lists.update(zip(todo.tolist(), made, strict=True))
-        short = [
-            not lists[row].complete and sum(lists[row].rooms) < need[row] for row in todo.tolist()
-        ]
-        todo = todo[short]
-        count *= GROWTH
-    return [lists[row] for row in range(len(vectors))]
-
-
-def _listed(
-    vectors: Float32, base: Tokens, count: int, search: CandidateSearch, table: _Room
-) -> list[_List]:
-    codes, sums = search.nearest(vectors, base, count)
-    m, found, levels = codes.shape
-    codes = np.ascontiguousarray(codes, dtype=np.int32)
-    room = table.at(codes.reshape(-1, levels)).reshape(m, found)
-    lists: list[_List] = []
-    for row in range(m):
-        free = np.flatnonzero(room[row])
-        keys = [codes[row, place].tobytes() for place in free]
-        lists.append(
-            _List(keys, room[row, free].tolist(), sums[row, free].tolist(), count, found < count)
-        )
-    return lists
+def _one_by_one(wishes: Wishes, acceptance: Acceptance, crowds: dict[Crowd, Int64]) -> None:
+    """Proposals of the items of crowds, and of those they turn out."""
+    crowd_of = {item: crowd for crowd, items in crowds.items() for item in items.tolist()}
+    for turn in sorted(crowd_of):  # a copy: items may leave a crowd whose list is too short
+        item = turn
+        while item != NOBODY:
+            crowd = crowd_of.get(item)
+            latest = acceptance.latest
+            if crowd is None:
+                one = np.array([item])
+                number = int(wishes.ask(one, latest)[0])
+            else:
+                number = crowd.ask(wishes, item, latest, in_turn=item == turn)
+            if number >= 0:
+                item = acceptance.propose_one(item, number)
+                continue
+            if crowd is None:
+                wishes.lengthen(one)
+            elif not crowd.lengthen():
+                del crowd_of[item]
+            acceptance.extend(wishes.room.left)
 
 
 def suffixes(known: TupleSet, order: Int64) -> npt.NDArray[np.int32]:
