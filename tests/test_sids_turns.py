@@ -27,17 +27,17 @@ def one_by_one(model, x, order, cap, taken=()):
     search = CandidateSearch(model)
     base = model.encode(x)
     codes, distortions = search.nearest(x, base, int(np.prod(model.code_sizes())))
-    room = {}
+    room: dict[tuple[int, ...], int] = {}
     for one in map(tuple, taken):
         room[one] = room.get(one, cap) - 1
-    got = [None] * len(x)
+    got: list[tuple[int, ...]] = [()] * len(x)
     for item in order:
         own = tuple(base[item].tolist())
         if room.get(own, cap) > 0:
             room[own] = room.get(own, cap) - 1
             got[item] = own
     for item in order:
-        if got[item] is None:
+        if not got[item]:
             got[item] = next(
                 one for one in map(tuple, codes[item].tolist()) if room.get(one, cap) > 0
             )
@@ -150,7 +150,7 @@ def test_room_of_tuples_is_counted(seed, cap):
         assert len(set(first.tolist())) == len({tuple(one) for one in asked.tolist()})
         tell = [expected.get(tuple(one), cap) for one in asked.tolist()]
         assert room.left[first].tolist() == tell
-        took = {}
+        took: dict[int, int] = {}
         for number, codes in zip(first.tolist(), asked.tolist(), strict=True):
             if room.left[number] > took.get(number, 0) and rng.random() < 0.3:
                 took[number] = took.get(number, 0) + 1
