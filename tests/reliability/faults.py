@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
-from reliability.children import Ran, command
 
 SOURCE = Path(__file__).with_name("faults.c")
 # As in the enum of faults.c.
@@ -19,9 +19,9 @@ NEVER = -1
 
 
 class Faulted(NamedTuple):
-    """A command that ran with a fault: how it ended, and the calls it made, "write index/x"."""
+    """A function that ran with a fault: what it gave, and the calls it made, "write index/x"."""
 
-    ran: Ran
+    value: Any
     calls: list[str]
 
 
@@ -49,14 +49,14 @@ def _library() -> Any:
     return library
 
 
-def with_fault(folder: Path, at: int, how: int, error: int, words: list[Any]) -> Faulted:
-    """In a child: run the command `words` with the fault at the `at`-th call below `folder`."""
-    import os
-
-    # Relative names in the command are below the folder.
+def with_fault(
+    folder: Path, at: int, how: int, error: int, function: Callable[..., Any], args: list[Any]
+) -> Faulted:
+    """In a child: call `function` in `folder`, with the fault at the `at`-th call below that."""
+    # Relative names are below the folder.
     os.chdir(folder)
     library = _library()
     library.faults_arm(os.fsencode(folder), at, how, error)
-    ran = command(*words)
+    value = function(*args)
     library.faults_disarm()
-    return Faulted(ran, library.faults_record().decode().splitlines())
+    return Faulted(value, library.faults_record().decode().splitlines())

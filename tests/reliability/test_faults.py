@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reliability import faults
-from reliability.children import Children, Outcome, ended
+from reliability.children import Children, Outcome, command, ended
 from reliability.scenarios import (
     SCENARIOS,
     Files,
@@ -25,13 +25,6 @@ from reliability.scenarios import (
 pytestmark = pytest.mark.xfail(reason="what the suite finds is being mended", strict=False)
 # Calls that a full disk refuses.
 SPACE = ("create", "write", "rename", "mkdir")
-
-
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory) -> Iterator[Children]:
-    """Children whose calls can be made to fail."""
-    with Children(faults.build_library(tmp_path_factory.mktemp("library"))) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +50,10 @@ class Trial:
         """The command from the start, with a fault at the `at`-th call, from 1."""
         fresh(self.template, self.place)
         words = list(self.scenario.words)
-        outcome = self.server.run(faults.with_fault, self.place, at, how, error, words)
+        outcome = self.server.run(faults.with_fault, self.place, at, how, error, command, words)
         if outcome.kind != "answer":
             return outcome, []
-        return ended(outcome.value.ran), outcome.value.calls
+        return ended(outcome.value.value), outcome.value.calls
 
     def wrong(self) -> str | None:
         """What is wrong with the files now."""
@@ -73,9 +66,10 @@ class Trial:
     def wrong_after_again(self) -> str | None:
         """What is wrong after the same command, without a fault, where a killed one left off."""
         words, was_new = list(self.scenario.words), self.is_new()
-        outcome = self.server.run(faults.with_fault, self.place, faults.NEVER, 0, 0, words)
-        if outcome.kind != "answer" or outcome.value.ran.code:
-            said = outcome.value.ran.err if outcome.kind == "answer" else outcome.said
+        job = (self.place, faults.NEVER, faults.COUNT, 0, command, words)
+        outcome = self.server.run(faults.with_fault, *job)
+        if outcome.kind != "answer" or outcome.value.value.code:
+            said = outcome.value.value.err if outcome.kind == "answer" else outcome.said
             return f"the next write fails: {said}"
         left = leftovers(self.place)
         if left:
