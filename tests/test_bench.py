@@ -292,7 +292,7 @@ ARGUMENTS = (
     "--param",
     "k_factor_rf=1,8",
 )
-MEASURED = ("batch", "single", "build", "memory", "search_peak")
+MEASURED = ("batch", "single", "build", "memory", "search_peak", "checksum")
 
 
 def lasting(path):

@@ -187,14 +187,11 @@ def test_damage_is_noticed_before_anything_is_parsed(tmp_path, index, role, dama
     [
         ("", FileFormatError, "not JSON"),
         ("[]", FileFormatError, "not the manifest"),
-        ('{"format": "dqindex-index", "format_version": 2}', FileFormatError, "upgrade dqindex"),
-        ('{"format": "dqindex-index", "format_version": 1}', FileFormatError, "names data files"),
-        (
-            '{"format": "dqindex-index", "format_version": 1, '
-            '"files": {"index": {"name": "../index-x.faiss"}}}',
-            FileFormatError,
-            "names data files",
-        ),
+        ('{"format": "dqindex-index", "format_version": 3}', FileFormatError, "upgrade dqindex"),
+        ('{"format": "dqindex-index", "format_version": true}', FileFormatError, "upgrade dqindex"),
+        ('{"format": "dqindex-index", "format_version": 1}', FileFormatError, "files is missing"),
+        ('{"format": "dqindex-index", "format_version": 2}', IntegrityError, "checksum"),
+        ("[" * 100_000, FileFormatError, "not JSON"),
     ],
 )
 def test_bad_manifests(tmp_path, text, error, message):

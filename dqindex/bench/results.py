@@ -6,23 +6,80 @@ it tell what it does at one setting of its search parameters; ``job`` joins them
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
-from dqindex.errors import BusyError, FileFormatError, StorageError
-from dqindex.storage.files import storage_error
+from dqindex._parameters import integer, number_at_least, one_of, text
+from dqindex.errors import FileFormatError, StorageError
+from dqindex.storage.files import refusals, storage_error
+from dqindex.storage.lock import exclusive
+from dqindex.storage.reading import read_regular
+from dqindex.storage.records import Each, Format, Maybe, Named, Record, Shape, check_fields
 
-FORMAT = "dqindex-bench"
-FORMAT_VERSION = 1
-
-Record = dict[str, Any]
+REMEDY = "remove the line, and measure again"
+# Version 1 had no checksum of a line.
+FORMAT_VERSION = 2
+FORMAT = Format(
+    name="dqindex-bench",
+    version=FORMAT_VERSION,
+    what="a result of 'dqindex bench run'; give another file",
+    short="results",
+    remedy=REMEDY,
+    schema={"kind": one_of("index", "point"), "job": text()},
+)
+# What every line begins with; also one that was cut off, as far as it goes.
+HEAD = f'{{"format": "{FORMAT.name}", "format_version": '.encode()
+_SHARES: Shape = Named(number_at_least(0))
+KINDS: dict[str, Shape] = {"index": {"points": integer(0)}, "point": {"key": text()}}
+# What the reports read. A line with a checksum is what was written; others are held against this.
+REPORTED: dict[str, Shape] = {
+    "index": {
+        "method": text(),
+        "library": text(),
+        "versions": Named(text()),
+        "build": Named(number_at_least(0)),
+        "bytes": {"per_vector": number_at_least(0)},
+        "memory": {"before": Maybe(integer(0)), "build_peak": Maybe(integer(0))},
+        "subspaces": Maybe(
+            {
+                "before": Each(number_at_least(0)),
+                "after": Each(number_at_least(0)),
+                "codebooks": Maybe(
+                    Each(
+                        {
+                            "size": integer(1),
+                            "used": integer(0),
+                            "perplexity": number_at_least(0),
+                        }
+                    )
+                ),
+            }
+        ),
+        "data": {
+            "name": text(),
+            "key": text(),
+            "n": integer(1),
+            "d": integer(1),
+            "metric": text(),
+            "queries": integer(1),
+        },
+        "machine": {"cores": integer(1), "cpu": text()},
+        "command": text(),
+    },
+    "point": {
+        "parameters": Named(number_at_least(0)),
+        "threads": integer(1),
+        "k": integer(1),
+        "recall": {"id": _SHARES, "distance": _SHARES},
+        "batch": {name: number_at_least(0) for name in ("qps", "qps_low", "qps_high")},
+        "single": {name: number_at_least(0) for name in ("p50_ms", "p95_ms", "p99_ms")},
+    },
+}
 
 
 def read_results(paths: Iterable[str | Path]) -> list[Record]:
@@ -40,37 +97,69 @@ def read_results(paths: Iterable[str | Path]) -> list[Record]:
     records: list[Record] = []
     for path in paths:
         try:
-            content = Path(path).read_bytes()
+            content = read_regular(path)
         except OSError as error:
             raise storage_error(path, "be read", error) from None
         lines, _ = _parse(content, path)
         indexes = {line["job"]: line for line in lines if line["kind"] == "index"}
-        records += [{**indexes[line["job"]], **line} for line in lines if line["kind"] == "point"]
+        for number, line in enumerate(lines, start=1):
+            if line["kind"] == "point":
+                if line["job"] not in indexes:
+                    raise FileFormatError(
+                        f"{path}: line {number} is a point of job {line['job']}, whose index no "
+                        f"line tells of; {REMEDY}"
+                    )
+                records.append({**indexes[line["job"]], **line})
     return records
 
 
 def _parse(content: bytes, path: str | Path) -> tuple[list[Record], int]:
-    """The records, and the length of what is whole."""
-    records, whole = [], 0
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not line.endswith(b"\n"):
-            break
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise FileFormatError(
-                f"{path}: line {number} is not a result of 'dqindex bench run'; give another file"
-            )
-        if record.get("format_version") != FORMAT_VERSION:
-            raise FileFormatError(
-                f"{path}: line {number} is of format {record.get('format_version')}, this dqindex "
-                f"reads {FORMAT_VERSION}; upgrade dqindex"
-            )
+    """The records, and the length of what is whole.
+
+    Raises
+    ------
+    FileFormatError, IntegrityError
+        If a line is damaged, or no result; but the last may be cut off.
+    """
+    *lines, rest = content.split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        source = f"{path}: line {number}"
+        if not line.startswith(HEAD):
+            raise FileFormatError(f"{source} is not {FORMAT.what}")
+        record = FORMAT.parse(line, source)
+        check_fields(record, KINDS[record["kind"]], source, REMEDY)
+        if record["format_version"] < FORMAT.sealed:
+            check_fields(record, REPORTED[record["kind"]], source, REMEDY)
+            if record["kind"] == "point":
+                _check_recall(record, source)
         records.append(record)
-        whole += len(line)
-    return records, whole
+    if rest and not _cut_off(rest):
+        raise FileFormatError(f"{path}: line {len(lines) + 1} is not {FORMAT.what}")
+    return records, len(content) - len(rest)
+
+
+def _check_recall(record: Record, source: str) -> None:
+    """Of each point the reports show these."""
+    k = record["k"]
+    for kind, measure in (("distance", f"{k}@{k}"), ("distance", f"1@{k}"), ("distance", "1@1")):
+        if measure not in record["recall"][kind]:
+            raise FileFormatError(f"{source}: recall.{kind}.{measure} is missing; {REMEDY}")
+    if f"{k}@{k}" not in record["recall"]["id"]:
+        raise FileFormatError(f"{source}: recall.id.{k}@{k} is missing; {REMEDY}")
+
+
+def _cut_off(rest: bytes) -> bool:
+    """Whether what stands after the last line's end is the beginning of a line, and no more."""
+    if not rest.startswith(HEAD[: len(rest)]):
+        return False
+    try:
+        text = rest.decode()
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return True
+    # A whole line with anything behind it has lost its end in another way.
+    return end == len(text)
 
 
 class ResultsFile:
@@ -88,11 +177,14 @@ class ResultsFile:
 
     def __init__(self, path: Path, file: FileIO) -> None:
         self._path, self._file = path, file
-        file.seek(0)
-        records, whole = _parse(file.read(), path)
-        # What a kill cut off.
-        file.truncate(whole)
-        file.seek(whole)
+        with refusals(path, "be read"):
+            file.seek(0)
+            content = file.readall()
+        records, whole = _parse(content, path)
+        with refusals(path, "be written"):
+            # What a kill cut off.
+            file.truncate(whole)
+            file.seek(whole)
         there = Counter(line["job"] for line in records if line["kind"] == "point")
         self.done = {str(line["key"]) for line in records if line["kind"] == "point"}
         self.indexes = {str(line["job"]) for line in records if line["kind"] == "index"}
@@ -110,14 +202,12 @@ class ResultsFile:
         StorageError
             If the disk is full; what was there stays readable.
         """
-        head = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind}
-        rest = memoryview(json.dumps({**head, **record}).encode() + b"\n")
-        try:
+        line = FORMAT.write({"kind": kind, **record})
+        rest = memoryview(json.dumps(line).encode() + b"\n")
+        with refusals(self._path, "be written"):
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise storage_error(self._path, "be written", error) from None
         if kind == "index":
             self.indexes.add(str(record["job"]))
         else:
@@ -136,21 +226,16 @@ def open_results(path: str | Path) -> Iterator[ResultsFile]:
         If it can't be written, or holds something else.
     """
     path = Path(path)
-    if path.is_dir():
-        raise StorageError(f"{path}: is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path}: is a folder, a device or a pipe; name a file")
     made = not path.exists()
-    try:
+    with refusals(path, "be written"):
         # Unbuffered: what a full disk refuses must not be tried again on closing.
         file = path.open("a+b", buffering=0)
-    except OSError as error:
-        raise storage_error(path, "be written", error) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BusyError(f"{path}: another run is writing to it; wait for it to end") from None
+    with file, exclusive(path, who="another run"):
         try:
             yield ResultsFile(path, file)
         finally:
-            if made and not os.fstat(file.fileno()).st_size:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                if made and not os.fstat(file.fileno()).st_size:
+                    path.unlink(missing_ok=True)

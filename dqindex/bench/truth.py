@@ -10,14 +10,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dqindex._parameters import integer, text
 from dqindex._types import Float32, Float64, Int64
 from dqindex.errors import DQIndexError
 from dqindex.evaluation import exact_neighbors
-from dqindex.storage.files import storage_error
+from dqindex.storage.files import refusals
+from dqindex.storage.records import Format, Record
 from dqindex.storage.tensors import load_tensors, save_tensors
 from dqindex.vectors import ArrayVectors
 
-FORMAT = "dqindex-truth"
+FORMAT = Format(
+    name="dqindex-truth",
+    version=2,
+    what="exact neighbours that 'dqindex bench' keeps",
+    short="truth",
+    remedy="remove it",
+    schema={"key": text(), "k": integer(1), "metric": text()},
+)
 # Candidates that float32 finds beyond the neighbours wanted.
 MARGIN = 2
 QUERY_BLOCK = 256
@@ -123,30 +132,41 @@ def cached_truth(
 ) -> tuple[Truth, Path]:
     """`exact_truth`, kept in a file by `key` beside the data, or in the user's cache folder.
 
-    A cached file that is damaged is made again.
+    A cached file that is damaged, or that holds the neighbours of anything else, is made again.
     """
     name = f"truth-{key[:20]}-{k}.safetensors"
     folders = [_user_cache()] if beside is None else [beside / ".dqindex-bench", _user_cache()]
+    record = {"key": key, "k": k, "metric": metric}
     for folder in folders:
-        try:
-            tensors, metadata = load_tensors(folder / name)
-        except DQIndexError:
-            continue
-        if metadata.get("format") == FORMAT and len(tensors["positions"]) == len(queries):
-            return Truth(tensors["positions"], tensors["distances"]), folder / name
+        found = _kept(folder / name, record, len(queries), len(base))
+        if found is not None:
+            return found, folder / name
     truth = exact_truth(base, queries, k, metric)
     if beside is not None:
-        with suppress(OSError, DQIndexError):
-            return truth, _keep(truth, folders[0], name, metric)
-    return truth, _keep(truth, _user_cache(), name, metric)
+        with suppress(DQIndexError):
+            return truth, _keep(truth, folders[0], name, record)
+    return truth, _keep(truth, _user_cache(), name, record)
 
 
-def _keep(truth: Truth, folder: Path, name: str, metric: str) -> Path:
+def _kept(path: Path, record: Record, n_queries: int, n: int) -> Truth | None:
+    """The truth in a cached file, if it is whole and that of `record`."""
     try:
+        tensors, stored = load_tensors(path, FORMAT)
+    except DQIndexError:
+        return None
+    if {name: stored[name] for name in record} != record:
+        return None
+    shape = (n_queries, min(record["k"], n))
+    forms = {name: (tensor.dtype.str, tensor.shape) for name, tensor in tensors.items()}
+    if forms != {"positions": ("<i8", shape), "distances": ("<f8", shape)}:
+        return None
+    return Truth(tensors["positions"], tensors["distances"])
+
+
+def _keep(truth: Truth, folder: Path, name: str, record: Record) -> Path:
+    with refusals(folder, "be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(folder, "be made", error) from None
-    save_tensors(folder / name, truth._asdict(), {"format": FORMAT, "metric": metric})
+    save_tensors(folder / name, truth._asdict(), record, FORMAT)
     return folder / name
 
 

@@ -46,12 +46,13 @@ def _index(path: str) -> dict[str, Any]:
 
 def _model(path: str) -> dict[str, Any]:
     from dqindex.quantizer.model import DQModel
+    from dqindex.quantizer.model_file import FORMAT
     from dqindex.storage.tensors import load_tensors
 
     model = DQModel.load(path)
-    metadata = load_tensors(path)[1]
+    record = load_tensors(path, FORMAT)[1]
     return {
-        **metadata,
+        **record,
         "fingerprint": model.fingerprint,
         "d": model.n_features_in_,
         "code_sizes": model.code_sizes(),

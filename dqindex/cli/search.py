@@ -100,9 +100,9 @@ def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
 
 def _write_parquet(output: str, queries: Any, result: Any, catalogue: Any) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from dqindex.storage.files import atomic_file
+    from dqindex.storage.tables import write_table
 
     k = result.ids.shape[1]
 
@@ -118,4 +118,4 @@ def _write_parquet(output: str, queries: Any, result: Any, catalogue: Any) -> No
         }
     )
     with atomic_file(output) as file:
-        pq.write_table(found, pa.PythonFile(file, mode="w"))
+        write_table(file, found)

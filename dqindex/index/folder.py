@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,15 +14,64 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import faiss
+import pyarrow as pa
 
-from dqindex.errors import BusyError, FileFormatError, IntegrityError, StorageError
-from dqindex.storage.files import TEMPORARY, HashingFile, atomic_file, storage_error
+from dqindex._parameters import integer, number_at_least, one_of, text
+from dqindex.errors import DQIndexError, FileFormatError, IntegrityError, StorageError
+from dqindex.storage.files import (
+    TEMPORARY_NAME,
+    HashingFile,
+    atomic_file,
+    check_writable,
+    refusals,
+    sweep_temporary,
+)
+from dqindex.storage.lock import exclusive
+from dqindex.storage.reading import open_regular, read_parquet, read_regular
+from dqindex.storage.records import Each, Format, Maybe, Named, Record, any_number, anything
+from dqindex.storage.tables import write_table
+from dqindex.vectors.ids import check_ids
 
 MANIFEST = "manifest.json"
-FORMAT = "dqindex-index"
-FORMAT_VERSION = 1
+# Version 1 had no checksum of the manifest itself.
+FORMAT_VERSION = 2
 # Role in the manifest -> suffix of the data file, whose name carries a hash of its content.
 ROLES = {"index": ".faiss", "ids": ".parquet", "model": ".safetensors"}
+HASH_DIGITS = 16
+DATA_NAME = re.compile(
+    "|".join(
+        rf"{role}-[0-9a-f]{{{HASH_DIGITS}}}{re.escape(suffix)}" for role, suffix in ROLES.items()
+    )
+)
+REMEDY = "build the index again"
+DATA_FILE = {"name": text(), "sha256": text(), "bytes": integer(0)}
+FORMAT = Format(
+    name="dqindex-index",
+    version=FORMAT_VERSION,
+    what="the manifest of a dqindex index",
+    short="index",
+    remedy=REMEDY,
+    schema={
+        "files": {"index": DATA_FILE, "ids": Maybe(DATA_FILE), "model": Maybe(DATA_FILE)},
+        "spec": text(),
+        "metric": one_of("l2", "ip", "cosine"),
+        "n": integer(0),
+        "d": integer(1),
+        "bytes_per_vector": number_at_least(0),
+        "search_parameters": Named(number_at_least(0)),
+        "settings": Named(anything()),
+        "transform": Maybe(
+            {
+                "n_subspaces": integer(1),
+                "d_out": integer(1),
+                "imbalance": any_number(),
+                "subspace_variances": Each(any_number()),
+                "variances": Each(any_number()),
+            }
+        ),
+        "versions": Named(text()),
+    },
+)
 READ_ATTEMPTS = 6
 # FAISS makes a table of at most this size for an IVF-PQ as it reads it.
 TABLE_BYTES = 2**31 + 1
@@ -30,7 +79,7 @@ TABLE_BYTES = 2**31 + 1
 _LIMIT = threading.Lock()
 
 T = TypeVar("T")
-Manifest = dict[str, Any]
+Manifest = Record
 
 
 class IndexWriter:
@@ -43,24 +92,17 @@ class IndexWriter:
     def write(self, role: str, content: Callable[[HashingFile], object]) -> None:
         """Write the data file of `role` by calling `content` with an open binary file."""
         suffix = ROLES[role]
-        with atomic_file(
-            self._folder / role, rename=lambda file: f"{role}-{file.sha256[:16]}{suffix}"
-        ) as file:
+
+        def name(file: HashingFile) -> str:
+            return f"{role}-{file.sha256[:HASH_DIGITS]}{suffix}"
+
+        with atomic_file(self._folder / role, rename=name) as file:
             content(file)
-        self._files[role] = {
-            "name": f"{role}-{file.sha256[:16]}{suffix}",
-            "sha256": file.sha256,
-            "bytes": file.size,
-        }
+        self._files[role] = {"name": name(file), "sha256": file.sha256, "bytes": file.size}
 
     def commit(self, manifest: Manifest) -> None:
         """Publish: from here on readers see the new version."""
-        record = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "files": self._files,
-            **manifest,
-        }
+        record = FORMAT.write({**manifest, "files": self._files})
         with atomic_file(self._folder / MANIFEST) as file:
             file.write((json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
@@ -70,7 +112,8 @@ def write_folder(path: Path | str) -> Iterator[IndexWriter]:
     """Hold the folder for writing; it is made if need be.
 
     Whatever happens inside, afterwards the folder holds one whole version, the old or the new,
-    and nothing else of ours. A folder that was made here is removed if nothing was committed.
+    and nothing else of ours. What is not ours is not touched. A folder that was made here is
+    removed if nothing was committed.
 
     Raises
     ------
@@ -81,57 +124,110 @@ def write_folder(path: Path | str) -> Iterator[IndexWriter]:
     """
     folder = Path(path)
     made = not folder.exists()
-    try:
+    if not made and not folder.is_dir():
+        raise StorageError(f"{folder}: is a file; name a new folder, or one with an index")
+    with refusals(folder, "be made or opened"):
         folder.mkdir(exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise storage_error(folder, "be made or opened", error) from None
-    try:
+    with exclusive(folder):
+        named = _own_files(folder)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BusyError(
-                f"{folder}: another process is writing to it; wait for it to end"
-            ) from None
-        if not (folder / MANIFEST).exists() and any(
-            not _is_ours(file.name) for file in folder.iterdir()
-        ):
-            raise StorageError(
-                f"{folder}: holds files, but no index; choose a new or an empty folder"
-            )
-        try:
-            _sweep(folder)
-            with atomic_file(folder / "probe", rename=lambda _: f"{TEMPORARY}probe"):
-                pass
+            _sweep(folder, named)
+            # Fail now, not after an hour's work.
+            check_writable(folder / MANIFEST)
             yield IndexWriter(folder)
         finally:
-            _sweep(folder)
-            if made and not any(folder.iterdir()):
-                folder.rmdir()
-    finally:
-        os.close(handle)
+            _sweep(folder, named)
+            with suppress(OSError):
+                if made and not any(folder.iterdir()):
+                    folder.rmdir()
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(TEMPORARY) or any(
-        name.startswith(f"{role}-") and name.endswith(suffix) for role, suffix in ROLES.items()
+def _own_files(folder: Path) -> set[str]:
+    """The data files of the version that stands in `folder`, if this is a folder to write to.
+
+    Raises
+    ------
+    StorageError
+        If it holds files, but no index of ours.
+    """
+    try:
+        stands = read_regular(folder / MANIFEST)
+    except FileNotFoundError:
+        with refusals(folder, "be read"):
+            strangers = [file.name for file in folder.iterdir() if not _may_go(file, set())]
+        if strangers:
+            raise StorageError(
+                f"{folder}: holds files, but no index ({min(strangers)}); choose a new or an "
+                "empty folder"
+            ) from None
+        return set()
+    try:
+        return _data_files(FORMAT.parse(stands, str(folder / MANIFEST)))
+    except DQIndexError as error:
+        if not _is_manifest(stands):
+            raise StorageError(
+                f"{folder}: its {MANIFEST} is not that of an index ({error}); choose another folder"
+            ) from None
+    # A damaged manifest of ours may be replaced, but nothing that it names is taken for ours.
+    return set()
+
+
+def _is_manifest(content: bytes) -> bool:
+    """Whether it is JSON of our format in a known version, whatever else is wrong with it."""
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return (
+        isinstance(record, dict)
+        and record.get("format") == FORMAT.name
+        and record.get("format_version") in range(1, FORMAT_VERSION + 1)
     )
 
 
-def _sweep(folder: Path) -> None:
-    """Remove data files that the manifest does not name, and temporary ones."""
-    with suppress(OSError, FileFormatError):
-        manifest = folder / MANIFEST
-        kept = set()
-        if manifest.exists():
-            kept = {entry["name"] for entry in read_manifest(folder)["files"].values()}
+def _data_files(manifest: Manifest) -> set[str]:
+    return {entry["name"] for entry in manifest["files"].values() if entry is not None}
+
+
+def _may_go(file: Path, named: set[str]) -> bool:
+    """Whether a file is ours: by name a data file, and `named` by a manifest or by its content."""
+    if TEMPORARY_NAME.fullmatch(file.name):
+        return True
+    if not DATA_NAME.fullmatch(file.name) or file.is_symlink():
+        return False
+    if file.name in named:
+        return True
+    try:
+        with open_regular(file) as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except (OSError, StorageError):
+        return False
+    return file.stem.endswith(f"-{digest[:HASH_DIGITS]}")
+
+
+def _sweep(folder: Path, named: set[str]) -> None:
+    """Remove data files of ours that the manifest does not name, and what dead writers left.
+
+    Parameters
+    ----------
+    folder : Path
+    named : set of str
+        Data files of the version that stood there before.
+    """
+    sweep_temporary(folder)
+    with suppress(OSError, DQIndexError):
+        kept = _data_files(read_manifest(folder)) if (folder / MANIFEST).exists() else set()
         for file in folder.iterdir():
-            if _is_ours(file.name) and file.name not in kept:
+            if (
+                file.name not in kept
+                and not TEMPORARY_NAME.fullmatch(file.name)
+                and _may_go(file, named)
+            ):
                 file.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path | str) -> Manifest:
-    """The manifest of an index folder.
+    """The manifest of an index folder, checked field by field.
 
     Raises
     ------
@@ -139,32 +235,26 @@ def read_manifest(path: Path | str) -> Manifest:
         If there is none.
     FileFormatError
         If it is malformed, or of a format that this version does not read.
+    IntegrityError
+        If it is not what was written.
     """
     folder = Path(path)
     file = folder / MANIFEST
     try:
-        manifest = json.loads(file.read_bytes())
+        content = read_regular(file)
     except FileNotFoundError:
         raise StorageError(
             f"{folder}: no index there (no {MANIFEST}); give a folder made by 'dqindex build'"
         ) from None
-    except OSError as error:
-        raise storage_error(file, "be read", error) from None
-    except ValueError as error:
-        raise FileFormatError(f"{file}: not JSON ({error}); build the index again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise FileFormatError(f"{file}: not the manifest of a dqindex index")
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise FileFormatError(
-            f"{file}: index format {manifest.get('format_version')}, this dqindex reads "
-            f"{FORMAT_VERSION}; upgrade dqindex"
-        )
-    names = [entry.get("name", "") for entry in manifest.get("files", {}).values()]
-    if "index" not in manifest.get("files", {}) or not all(
-        _is_ours(name) and name == Path(name).name for name in names
-    ):
-        raise FileFormatError(f"{file}: names data files that are not an index's; build it again")
-    return manifest
+    manifest = FORMAT.parse(content, str(file))
+    files = {role: entry for role, entry in manifest["files"].items() if entry is not None}
+    for role, entry in files.items():
+        name, digest = entry["name"], entry["sha256"]
+        if role not in ROLES or name != f"{role}-{digest[:HASH_DIGITS]}{ROLES.get(role)}":
+            raise FileFormatError(
+                f"{file}: files.{role} names {name!r}, which is no data file of an index; {REMEDY}"
+            )
+    return {**manifest, "files": files}
 
 
 def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
@@ -196,7 +286,7 @@ def checked(folder: Path, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
     """
     entry = manifest["files"][role]
     path: Path = folder / entry["name"]
-    with path.open("rb") as file:
+    with open_regular(path) as file, refusals(path, "be read"):
         size = os.fstat(file.fileno()).st_size
         if size != entry["bytes"]:
             raise IntegrityError(
@@ -210,6 +300,25 @@ def checked(folder: Path, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
             )
         file.seek(0)
         yield file
+
+
+def write_ids(ids: pa.Array, file: HashingFile) -> None:
+    """The catalogue's ids, one a row."""
+    write_table(file, pa.table({"id": ids}))
+
+
+def read_ids(file: IO[bytes], n: int) -> pa.Array:
+    """The ids of `n` vectors.
+
+    Raises
+    ------
+    FileFormatError, InputError
+        If it is not the ids' file of an index, or has other than `n` distinct ids.
+    """
+    table = read_parquet(file, file.name, REMEDY)
+    if table.column_names != ["id"]:
+        raise FileFormatError(f"{file.name}: has columns {table.column_names}, not 'id'; {REMEDY}")
+    return check_ids(table.column("id"), n, file.name)
 
 
 def write_faiss(index: faiss.Index, file: IO[bytes] | HashingFile) -> None:

@@ -10,7 +10,6 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dqindex.errors import InputError, IntegrityError, SpecError
 from dqindex.index.folder import (
@@ -18,9 +17,11 @@ from dqindex.index.folder import (
     Manifest,
     checked,
     read_faiss,
+    read_ids,
     read_version,
     write_faiss,
     write_folder,
+    write_ids,
 )
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
@@ -190,8 +191,8 @@ class DQIndex:
             return
         folder.write("index", lambda file: write_faiss(self.index, file))
         if self.ids is not None:
-            table = pa.table({"id": self.ids})
-            folder.write("ids", lambda file: pq.write_table(table, pa.PythonFile(file, mode="w")))
+            ids = self.ids
+            folder.write("ids", lambda file: write_ids(ids, file))
         if self.model is not None:
             content = self.model.to_bytes()
             folder.write("model", lambda file: file.write(content))
@@ -215,7 +216,7 @@ def open_index(folder: str | Path) -> DQIndex:
             index = read_faiss(file)
         if "ids" in manifest["files"]:
             with checked(path, manifest, "ids") as file:
-                ids = pq.read_table(pa.PythonFile(file)).column("id").combine_chunks()
+                ids = read_ids(file, manifest["n"])
         if "model" in manifest["files"]:
             with checked(path, manifest, "model") as file:
                 model = DQModel.from_bytes(file.read(), file.name)

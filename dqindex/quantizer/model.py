@@ -19,11 +19,12 @@ from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
-from dqindex.quantizer.model_file import ModelParts, pack, unpack
+from dqindex.quantizer.model_file import FORMAT, ModelParts, pack, unpack
 from dqindex.quantizer.nearest import nearest, nearest_in_pieces
 from dqindex.quantizer.polish import polish
 from dqindex.quantizer.transform import DQTransform, learn_axes, lift, project
 from dqindex.storage.files import atomic_file
+from dqindex.storage.records import Record
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
 from dqindex.vectors import open_vectors
 from dqindex.vectors.extent import check_longest, row_norms
@@ -391,16 +392,16 @@ class DQModel(Estimator):
         StorageError, FileFormatError, IntegrityError
             If the file is missing, not a model of a known format, or damaged.
         """
-        return cls._unpack(*load_tensors(path), str(path))
+        return cls._unpack(*load_tensors(path, FORMAT), str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> DQModel:
         """Read a model from what `to_bytes` gave; messages call it `name`."""
-        return cls._unpack(*unpack_tensors(data, name), name)
+        return cls._unpack(*unpack_tensors(data, name, FORMAT), name)
 
     @classmethod
-    def _unpack(cls, tensors: Tensors, metadata: dict[str, Any], name: str) -> DQModel:
-        parts = unpack(tensors, metadata, name)
+    def _unpack(cls, tensors: Tensors, record: Record, name: str) -> DQModel:
+        parts = unpack(tensors, record, cls._parameters, name)
         self = cls(**parts.settings)
         self.transform_, self.codebooks_, self.coarse_ = parts[1:]
         self.n_features_in_ = self.transform_.n_features_in_

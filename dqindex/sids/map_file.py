@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,48 +10,100 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dqindex._parameters import boolean, integer, one_of, text
 from dqindex._types import Tokens
-from dqindex.errors import FileFormatError, StorageError
+from dqindex.errors import FileFormatError, IntegrityError, StorageError
 from dqindex.quantizer.encoding import code_dtype
 from dqindex.sids.map import SidMap
-from dqindex.storage.files import atomic_file, storage_error, versions
+from dqindex.storage.files import atomic_file, versions
+from dqindex.storage.reading import open_regular, read_parquet
+from dqindex.storage.records import Each, Format, Maybe, Named, Record
+from dqindex.storage.tables import table_writer
 from dqindex.vectors.ids import check_ids
 
-FORMAT = "dqindex-sids"
-FORMAT_VERSION = 1
+# Version 1 had no checksums, of pages, of the record, or of the rows.
+FORMAT_VERSION = 2
+FORMAT = Format(
+    name="dqindex-sids",
+    version=FORMAT_VERSION,
+    what="a map of semantic IDs",
+    short="map",
+    remedy="extract the map again",
+    schema={
+        "fingerprint": text(),
+        "code_sizes": Each(integer(1)),
+        "unique": one_of("none", "reassign", "suffix", "cap"),
+        "cap": integer(1),
+        "own_ids": boolean(),
+        "versions": Named(text()),
+        "rows_sha256": Maybe(text()),
+    },
+)
+COLUMNS = ("item_id", "codes", "base_codes", "distortion")
 # Rows that are written at a time.
 ROW_GROUP = 2**18
+# Most codes of a level that no code needs: what is counted by code takes so many numbers.
+LARGEST_SIZE = 2**24
 
 
-def metadata_of(sids: SidMap) -> dict[str, Any]:
+def metadata_of(sids: SidMap) -> Record:
     """What the file says of the map's origin."""
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "fingerprint": sids.fingerprint,
-        "code_sizes": sids.sizes,
-        "unique": sids.unique,
-        "cap": sids.cap,
-        "own_ids": sids.ids is not None,
-        "versions": versions(),
-    }
+    return FORMAT.write(
+        {
+            "fingerprint": sids.fingerprint,
+            "code_sizes": [int(size) for size in sids.sizes],
+            "unique": sids.unique,
+            "cap": int(sids.cap),
+            "own_ids": sids.ids is not None,
+            "versions": versions(),
+            "rows_sha256": rows_sha256(sids),
+        }
+    )
+
+
+def rows_sha256(sids: SidMap) -> str:
+    """Digest of all that the rows say, whatever Parquet makes of it."""
+    digest = hashlib.sha256(f"{sids.codes.shape} {sids.base_codes.shape}".encode())
+    for start in range(0, len(sids), ROW_GROUP):
+        rows = slice(start, start + ROW_GROUP)
+        for tokens in (sids.codes, sids.base_codes):
+            digest.update(np.ascontiguousarray(tokens[rows], dtype="<i4").data)
+        digest.update(np.ascontiguousarray(sids.distortion[rows], dtype="<f4").data)
+        if sids.ids is not None:
+            _add_ids(digest, sids.ids[start : start + ROW_GROUP])
+    return digest.hexdigest()
+
+
+def _add_ids(digest: Any, ids: pa.Array) -> None:
+    """Ids of one kind, integers or texts, in whichever width they are stored."""
+    if pa.types.is_integer(ids.type):
+        wide = ids if pa.types.is_uint64(ids.type) else ids.cast(pa.int64())
+        digest.update(np.ascontiguousarray(wide.to_numpy(zero_copy_only=False)).data)
+        return
+    wide = ids.cast(pa.large_string())
+    _, offsets, values = wide.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[wide.offset : wide.offset + len(wide) + 1]
+    digest.update(np.ascontiguousarray(np.diff(ends)).data)
+    digest.update(memoryview(values)[ends[0] : ends[-1]] if values is not None else b"")
 
 
 def table_of(sids: SidMap, rows: slice = slice(None)) -> pa.Table:
     """Some `rows` as stored: item_id, codes, base_codes, distortion; the origin as metadata."""
+    return pa.table(_columns(sids, rows)).replace_schema_metadata(
+        {"dqindex": json.dumps(metadata_of(sids), sort_keys=True)}
+    )
+
+
+def _columns(sids: SidMap, rows: slice) -> dict[str, pa.Array]:
     first, end, _ = rows.indices(len(sids))
     ids = pa.array(np.arange(first, end)) if sids.ids is None else sids.ids[first:end]
-    columns = {
+    return {
         "item_id": ids,
         "codes": _lists(sids.codes[rows]),
         "base_codes": _lists(sids.base_codes[rows]),
         "distortion": pa.array(sids.distortion[rows].astype(np.float32)),
     }
-    return pa.table(columns).replace_schema_metadata(
-        {"dqindex": json.dumps(metadata_of(sids), sort_keys=True)}
-    )
 
 
 def write_map(sids: SidMap, path: str | Path) -> None:
@@ -63,71 +116,113 @@ def write_map(sids: SidMap, path: str | Path) -> None:
     schema = table_of(sids, slice(0, 0)).schema
     with atomic_file(path) as file:
         # Ids and distortions hardly repeat: a dictionary of them takes time and room.
-        writer = pq.ParquetWriter(
-            pa.PythonFile(file, mode="w"),
+        writer = table_writer(
+            file,
             schema,
             compression="zstd",
             use_dictionary=["codes.list.element", "base_codes.list.element"],
         )
         with writer:
             for start in range(0, len(sids), ROW_GROUP):
-                writer.write_table(table_of(sids, slice(start, start + ROW_GROUP)))
+                rows = slice(start, start + ROW_GROUP)
+                writer.write_table(pa.table(_columns(sids, rows), schema=schema))
 
 
 def read_map(path: str | Path) -> SidMap:
-    """Read a map.
+    """Read a map, and verify its checksums; a Parquet file without our record is a foreign map.
 
     Raises
     ------
     StorageError, FileFormatError
         If the file is missing, unreadable, or not a map.
+    IntegrityError
+        If it is not what was written.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise StorageError(f"{path}: no such file; give a map made by 'dqindex sids extract'")
     try:
-        table = pq.read_table(path)
-    except OSError as error:
-        if isinstance(error, pa.ArrowException):
-            raise FileFormatError(f"{path}: not a readable Parquet file ({error})") from None
-        raise storage_error(path, "be read", error) from None
-    except pa.ArrowException as error:
-        raise FileFormatError(f"{path}: not a readable Parquet file ({error})") from None
+        with open_regular(path) as file:
+            table = read_parquet(file, path, FORMAT.remedy)
+    except FileNotFoundError:
+        raise StorageError(
+            f"{path}: no such file; give a map made by 'dqindex sids extract'"
+        ) from None
     return _from_table(table, str(path))
 
 
+def _record_of(table: pa.Table, name: str) -> Record:
+    """What our metadata says; nothing for a foreign map."""
+    metadata = table.schema.metadata or {}
+    stored = metadata.get(b"dqindex")
+    if stored is not None:
+        return FORMAT.parse(stored, name)
+    if any(FORMAT.name.encode() in value for value in metadata.values()):
+        raise IntegrityError(f"{name}: its record has lost its name; damaged, {FORMAT.remedy}")
+    return {}
+
+
 def _from_table(table: pa.Table, name: str) -> SidMap:
-    stored = (table.schema.metadata or {}).get(b"dqindex")
-    metadata = json.loads(stored) if stored else {}
-    if metadata and metadata.get("format") != FORMAT:
-        raise FileFormatError(f"{name}: not a map of semantic IDs")
-    if metadata and metadata["format_version"] != FORMAT_VERSION:
-        raise FileFormatError(
-            f"{name}: map format {metadata['format_version']}, this dqindex reads "
-            f"{FORMAT_VERSION}; upgrade dqindex"
-        )
-    if "codes" not in table.column_names:
-        raise FileFormatError(f"{name}: no column 'codes'; it has {', '.join(table.column_names)}")
+    record = _record_of(table, name)
+    needed = COLUMNS if record else ("codes",)
+    for column in COLUMNS:
+        times = table.column_names.count(column)
+        if times > 1 or (not times and column in needed):
+            raise FileFormatError(
+                f"{name}: {'several columns' if times else 'no column'} {column!r}; it has "
+                f"{', '.join(table.column_names)}"
+            )
+    own = record.get("own_ids", "item_id" in table.column_names)
     codes = read_lists(table.column("codes"), name)
-    own = metadata.get("own_ids", "item_id" in table.column_names)
-    ids = check_ids(table.column("item_id"), len(codes), name) if own else None
     base = codes
     if "base_codes" in table.column_names:
         base = read_lists(table.column("base_codes"), name)
-    distortion = np.full(len(codes), np.nan, dtype=np.float32)
-    if "distortion" in table.column_names:
-        distortion = table.column("distortion").to_numpy().astype(np.float32)
-    sizes = metadata.get("code_sizes") or [int(one) + 1 for one in codes.max(axis=0)]
-    return SidMap(
+    sids = SidMap(
         codes,
         base,
-        distortion,
-        sizes,
-        ids,
-        metadata.get("fingerprint", ""),
-        metadata.get("unique", "none"),
-        metadata.get("cap", 1),
+        _distortion(table, name),
+        record.get("code_sizes") or [int(one) + 1 for one in codes.max(axis=0)],
+        check_ids(table.column("item_id"), len(codes), name) if own else None,
+        record.get("fingerprint", ""),
+        record.get("unique", "none"),
+        record.get("cap", 1),
     )
+    _check_tokens(sids, name)
+    if "rows_sha256" in record and record["rows_sha256"] != rows_sha256(sids):
+        raise IntegrityError(
+            f"{name}: its rows do not match their checksum; damaged or edited, {FORMAT.remedy}"
+        )
+    return sids
+
+
+def _distortion(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
+    if "distortion" not in table.column_names:
+        return np.full(len(table), np.nan, dtype=np.float32)
+    column = table.column("distortion")
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise FileFormatError(f"{name}: distortion of type {column.type}; it must be numbers")
+    numbers: npt.NDArray[np.float32] = column.cast(pa.float64()).to_numpy().astype(np.float32)
+    return numbers
+
+
+def _check_tokens(sids: SidMap, name: str) -> None:
+    """Refuse tokens that the sizes of their levels do not allow, and sizes beyond all sense."""
+    levels = sids.codes.shape[1]
+    if len(sids.sizes) != levels:
+        raise FileFormatError(
+            f"{name}: code_sizes of {len(sids.sizes)} levels, but items have {levels} tokens; "
+            f"{FORMAT.remedy}"
+        )
+    if sids.base_codes.shape[1] not in (levels, levels - 1):
+        raise FileFormatError(
+            f"{name}: base_codes of {sids.base_codes.shape[1]} tokens beside codes of {levels}; "
+            f"{FORMAT.remedy}"
+        )
+    for column, tokens in (("codes", sids.codes), ("base_codes", sids.base_codes)):
+        for level, largest in enumerate(map(int, tokens.max(axis=0))):
+            size = sids.sizes[level]
+            if not largest < size <= max(LARGEST_SIZE, largest + 1):
+                raise FileFormatError(
+                    f"{name}: code_sizes[{level}] is {size}, the largest code of {column} there "
+                    f"is {largest}; {FORMAT.remedy}"
+                )
 
 
 def model_beside(path: str | Path, fingerprint: str) -> Path:
@@ -172,7 +267,10 @@ def read_lists(column: pa.ChunkedArray, name: str) -> Tokens:
         raise FileFormatError(
             f"{name}: row {row} has {widths[row]} tokens, the first {widths[0]}; all need as many"
         )
-    values = array.flatten().to_numpy(zero_copy_only=False)
+    flat = array.flatten()
+    if flat.null_count:
+        raise FileFormatError(f"{name}: {flat.null_count} tokens are missing")
+    values = flat.to_numpy(zero_copy_only=False)
     if values.min() < 0 or values.max() >= 2**31:
         raise FileFormatError(f"{name}: codes from {values.min()} to {values.max()}; not tokens")
     largest = int(values.max(initial=0))

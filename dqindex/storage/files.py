@@ -22,7 +22,7 @@ from dqindex.errors import StorageError
 
 TEMPORARY = ".dqindex-tmp-"
 # The names of temporary files, and nothing else that starts alike.
-_TEMPORARY_NAME = re.compile(re.escape(TEMPORARY) + r"[A-Za-z0-9_]{1,16}")
+TEMPORARY_NAME = re.compile(re.escape(TEMPORARY) + r"[A-Za-z0-9_]{1,16}")
 CHUNK = 4 * 2**20
 
 
@@ -120,7 +120,7 @@ def sweep_temporary(folder: Path) -> None:
     A writer holds the lock of its temporary file until the file has its final name.
     """
     with suppress(OSError):
-        names = [name for name in os.listdir(folder) if _TEMPORARY_NAME.fullmatch(name)]  # noqa: PTH208 (names)
+        names = [name for name in os.listdir(folder) if TEMPORARY_NAME.fullmatch(name)]  # noqa: PTH208 (names)
         for name in names:
             _sweep_one(folder / name)
 

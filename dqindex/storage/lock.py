@@ -19,7 +19,9 @@ PAUSE = 0.05
 
 
 @contextmanager
-def exclusive(path: Path | str, *, wait: float = 0.0) -> Iterator[None]:
+def exclusive(
+    path: Path | str, *, wait: float = 0.0, who: str = "another process"
+) -> Iterator[None]:
     """Hold the file or folder at `path` against every other writer that asks for it.
 
     The lock is on what stands at `path` now, and its holder may replace that by a rename: whoever
@@ -32,6 +34,8 @@ def exclusive(path: Path | str, *, wait: float = 0.0) -> Iterator[None]:
         An existing file or folder.
     wait : float, default 0
         Seconds to wait for another writer; 0 refuses at once.
+    who : str
+        What the other writer is called in messages.
 
     Raises
     ------
@@ -41,14 +45,14 @@ def exclusive(path: Path | str, *, wait: float = 0.0) -> Iterator[None]:
         If there is nothing at `path`, or the file system has no locks.
     """
     path = Path(path)
-    handle = _locked(path, time.monotonic() + wait)
+    handle = _locked(path, time.monotonic() + wait, who)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def _locked(path: Path, deadline: float) -> int:
+def _locked(path: Path, deadline: float, who: str) -> int:
     """An open handle of what stands at `path`, locked."""
     while True:
         try:
@@ -66,8 +70,6 @@ def _locked(path: Path, deadline: float) -> int:
                 raise storage_error(path, "be locked", error) from None
             if time.monotonic() >= deadline:
                 os.close(handle)
-                raise BusyError(
-                    f"{path}: another process is writing to it; wait for it to end"
-                ) from None
+                raise BusyError(f"{path}: {who} is writing to it; wait for it to end") from None
             time.sleep(PAUSE)
         os.close(handle)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dqindex.errors import InputError
 from dqindex.storage.files import HashingFile, atomic_file
+from dqindex.storage.tables import table_writer
 
 WriteBlock = Callable[[npt.NDArray[Any]], None]
 
@@ -76,7 +76,7 @@ def _parquet(
         fields.insert(0, pa.field("item_id", ids.type))
     schema = pa.schema(fields)
     start = 0
-    with pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema) as writer:
+    with table_writer(file, schema) as writer:
 
         def write(block: npt.NDArray[Any]) -> None:
             nonlocal start

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as dump_safetensors
 
 from dqindex.errors import FileFormatError, IntegrityError, StorageError
-from dqindex.storage.files import atomic_file, storage_error
+from dqindex.storage.files import atomic_file
+from dqindex.storage.reading import content, read_regular
+from dqindex.storage.records import Format, Record
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -29,59 +30,59 @@ def tensors_sha256(tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def save_tensors(path: Path | str, tensors: Tensors, metadata: dict[str, Any]) -> None:
-    """Write tensors and JSON metadata to one ``.safetensors`` file, with a checksum of both."""
+def save_tensors(path: Path | str, tensors: Tensors, record: Record, form: Format) -> None:
+    """Write tensors and a record of `form` to one ``.safetensors`` file, with checksums of both.
+
+    Raises
+    ------
+    StorageError
+    """
     with atomic_file(path) as file:
-        file.write(pack_tensors(tensors, metadata))
+        file.write(pack_tensors(tensors, record, form))
 
 
-def pack_tensors(tensors: Tensors, metadata: dict[str, Any]) -> bytes:
+def pack_tensors(tensors: Tensors, record: Record, form: Format) -> bytes:
     """The bytes of `save_tensors`; the same for the same input."""
-    record = {**metadata, "sha256": tensors_sha256(tensors)}
+    whole = form.write({**record, "sha256": tensors_sha256(tensors)})
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     # One metadata key: safetensors does not keep several in a fixed order.
-    return bytes(dump_safetensors(contiguous, {"dqindex": json.dumps(record, sort_keys=True)}))
+    return bytes(dump_safetensors(contiguous, {"dqindex": json.dumps(whole, sort_keys=True)}))
 
 
-def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
+def load_tensors(path: Path | str, form: Format) -> tuple[Tensors, Record]:
     """Read what `save_tensors` wrote; see `unpack_tensors`.
 
     Raises
     ------
     StorageError
-        If the file is missing or unreadable.
+        If the file is missing, unreadable, or no regular file.
     """
-    path = Path(path)
     try:
-        return unpack_tensors(path.read_bytes(), str(path))
+        data = read_regular(path)
     except FileNotFoundError:
-        raise StorageError(f"{path}: no such file; give a model made by 'dqindex fit'") from None
-    except OSError as error:
-        raise storage_error(path, "be read", error) from None
+        raise StorageError(f"{path}: no such file; give {form.what}") from None
+    return unpack_tensors(data, str(path), form)
 
 
-def unpack_tensors(data: bytes, name: str) -> tuple[Tensors, dict[str, Any]]:
-    """Tensors and metadata from the bytes of a file called `name` in messages.
+def unpack_tensors(data: bytes, name: str, form: Format) -> tuple[Tensors, Record]:
+    """Tensors and their record from the bytes of a file called `name` in messages.
 
     Raises
     ------
     FileFormatError
-        If it is not a safetensors file of this package.
+        If it is not a safetensors file of this package, or its record is not one of `form`.
     IntegrityError
-        If the tensors do not match their checksum.
+        If the record or the tensors do not match their checksums.
     """
-    try:
+    with content(name, "safetensors", f"damaged, {form.remedy}"):
         tensors = load_safetensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        record = json.loads(header.get("__metadata__", {}).get("dqindex", "null"))
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise FileFormatError(
-            f"{name}: not a readable safetensors file ({error}); damaged, make it again"
-        ) from None
-    if not isinstance(record, dict):
+        stored = header.get("__metadata__", {}).get("dqindex")
+    if stored is None:
         raise FileFormatError(f"{name}: a safetensors file, but not one of dqindex")
+    record = form.parse(stored, name)
     if tensors_sha256(tensors) != record.get("sha256"):
         raise IntegrityError(
-            f"{name}: its tensors do not match their checksum; the file is damaged, make it again"
+            f"{name}: its tensors do not match their checksum; damaged, {form.remedy}"
         )
     return tensors, record

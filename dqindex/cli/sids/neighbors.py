@@ -25,12 +25,12 @@ def command(map_path: str, output: str, k: int, threads: int | None, quiet: bool
     A shared token weighs log(items / items with that token), so that rare ones count for more.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from dqindex.parallel.threads import thread_limit
     from dqindex.sids.linkage import linkage
     from dqindex.sids.semantic_ids import read_sids
     from dqindex.storage.files import atomic_file
+    from dqindex.storage.tables import table_writer
 
     sids = read_sids(map_path)
     ids = sids.item_ids
@@ -38,7 +38,7 @@ def command(map_path: str, output: str, k: int, threads: int | None, quiet: bool
     edges = 0
     with (
         atomic_file(output) as file,
-        pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd") as writer,
+        table_writer(file, schema, compression="zstd") as writer,
         progress(quiet) as report,
         thread_limit(threads),
     ):

@@ -1,0 +1,92 @@
+"""What comes back from disk: regular files only, and what a library says of them in our words."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+
+from dqindex.errors import FileFormatError, StorageError
+from dqindex.storage.files import refusals, storage_error
+
+# What reading a file with each library raises where its content is damaged. Arrow decodes names as
+# it goes, and any size that a file claims may be too much for the memory.
+LIBRARIES: dict[str, tuple[type[Exception], ...]] = {
+    "Parquet": (pa.ArrowException, OSError, ValueError, MemoryError),
+    "safetensors": (SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError),
+}
+
+
+@contextmanager
+def content(name: str | Path, library: str, remedy: str) -> Iterator[None]:
+    """What `library` raises inside, as one line about the file called `name`.
+
+    Raises
+    ------
+    FileFormatError
+    """
+    try:
+        yield
+    except LIBRARIES[library] as error:
+        if isinstance(error, FileFormatError):
+            raise
+        said = " ".join(str(error).split())
+        raise FileFormatError(f"{name}: not a readable {library} file ({said}); {remedy}") from None
+
+
+def open_regular(path: Path | str) -> BufferedReader:
+    """A regular file, open for reading; a device or a pipe could be read for ever.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none: what should be there, the caller knows.
+    StorageError
+        If it is no regular file, or cannot be read.
+    """
+    path = Path(path)
+    try:
+        # A pipe that nobody writes to must not be waited for.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(path, "be read", error) from None
+    kind = os.fstat(handle).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(handle)
+        what = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
+        raise StorageError(f"{path}: is {what}; name a file")
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path | str) -> bytes:
+    """The content of a regular file.
+
+    Raises
+    ------
+    FileNotFoundError, StorageError
+        As `open_regular`.
+    """
+    with open_regular(path) as file, refusals(path, "be read"):
+        return file.read()
+
+
+def read_parquet(file: IO[bytes], name: str | Path, remedy: str) -> pa.Table:
+    """The table in an open Parquet file, its pages verified where they carry checksums.
+
+    Raises
+    ------
+    FileFormatError
+        If it is not Parquet, or damaged.
+    """
+    with content(name, "Parquet", remedy):
+        return pq.ParquetFile(pa.PythonFile(file, mode="r"), page_checksum_verification=True).read()
