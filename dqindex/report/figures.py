@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from math import log10
 from typing import Any
 
 from dqindex.bench.measure import pareto
@@ -105,13 +104,13 @@ def frontier_figure(records: list[Record]) -> Figure:
     return {
         "data": frontier(records),
         "layout": {
-            "xaxis": {"title": {"text": f"recall {k}@{k}"}, "range": _range(records)},
+            "xaxis": {"title": {"text": f"recall {k}@{k}"}, "range": recall_range(records)},
             "yaxis": {"title": {"text": "queries a second"}, "type": "log"},
         },
     }
 
 
-def _range(records: list[Record]) -> list[float]:
+def recall_range(records: list[Record]) -> list[float]:
     """From the lowest recall that is worth a look to 1."""
     return [max(BOTTOM, min(map(recall, records)) - 0.02), 1.005]
 
@@ -255,67 +254,3 @@ def tokens_figure(counts: list[list[int]]) -> Figure:
             "yaxis": {"title": {"text": "items"}, "rangemode": "tozero"},
         },
     }
-
-
-def panels_figure(datasets: list[list[Record]], tiers: list[float]) -> Figure:
-    """What each library reaches on several data sets (rows) at several sizes (columns)."""
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {"annotations": [], "legend": {"orientation": "h", "y": -0.08}}
-    shown: set[str] = set()
-    rows, columns = len(datasets), len(tiers)
-    wide, high = 1 / columns, 1 / rows
-    for row, records in enumerate(datasets):
-        for column, tier in enumerate(tiers):
-            number = row * columns + column + 1
-            suffix = "" if number == 1 else str(number)
-            within = [one for one in records if one["bytes"]["per_vector"] <= tier]
-            for library, colour in COLOURS.items():
-                points = best_points([one for one in within if one["library"] == library])
-                if not points:
-                    continue
-                data.append(
-                    {
-                        "type": "scatter",
-                        "mode": "lines+markers",
-                        "name": library,
-                        "legendgroup": library,
-                        "showlegend": library not in shown,
-                        "x": [recall(one) for one in points],
-                        "y": [one["batch"]["qps"] for one in points],
-                        "xaxis": f"x{suffix}",
-                        "yaxis": f"y{suffix}",
-                        "line": {"color": colour, "width": 3 if library == "dqindex" else 1.5},
-                        "marker": {"size": 5},
-                    }
-                )
-                shown.add(library)
-            right = column * wide + 0.82 * wide
-            top = 1 - row * high
-            rates = [one["batch"]["qps"] for one in records if recall(one) >= BOTTOM]
-            layout[f"xaxis{suffix}"] = {
-                "domain": [column * wide, right],
-                "anchor": f"y{suffix}",
-                "range": _range(records),
-                "title": {"text": "recall" if row == rows - 1 else "", "standoff": 4},
-            }
-            layout[f"yaxis{suffix}"] = {
-                "domain": [top - 0.78 * high, top - 0.04 * high],
-                "anchor": f"x{suffix}",
-                "type": "log",
-                "range": [log10(min(rates)) - 0.1, log10(max(rates)) + 0.1],
-                "title": {"text": "queries/s" if column == 0 else "", "standoff": 4},
-            }
-            limit = "any size" if tier == float("inf") else f"≤ {tier:g} bytes a vector"
-            layout["annotations"].append(
-                {
-                    "text": f"{records[0]['data']['name']}, {limit}",
-                    "showarrow": False,
-                    "xref": "paper",
-                    "yref": "paper",
-                    "x": column * wide + 0.41 * wide,
-                    "xanchor": "center",
-                    "y": top - 0.03 * high,
-                    "yanchor": "bottom",
-                }
-            )
-    return {"data": data, "layout": layout}

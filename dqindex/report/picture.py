@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from dqindex.errors import InputError, MissingDependencyError
-from dqindex.report.figures import Record, panels_figure
+from dqindex.report.figures import Record
 from dqindex.storage.files import atomic_file
 
 WIDTH, ROW_HEIGHT = 1400, 380
@@ -36,18 +37,22 @@ def write_picture(records: list[Record], output: str | Path) -> None:
             sets.setdefault(one["data"]["key"], []).append(one)
     if not sets:
         raise InputError("no results to draw; run 'dqindex bench run' first")
-    figure = panels_figure(list(sets.values()), tiers_of(records))
-    figure["layout"] |= {"template": "plotly_white", "margin": {"l": 60, "r": 10, "t": 30, "b": 50}}
-    try:
-        import plotly.graph_objects as go
+    if find_spec("plotly") is None:
+        raise _missing(output, "there is no plotly")
+    from dqindex.report.panels import panels
 
-        image = go.Figure(figure).to_image(
-            "png", width=WIDTH, height=60 + ROW_HEIGHT * len(sets), scale=1
-        )
+    figure = panels(list(sets.values()), tiers_of(records))
+    figure.update_layout(template="plotly_white", margin={"l": 60, "r": 10, "t": 30, "b": 50})
+    try:
+        image = figure.to_image("png", width=WIDTH, height=60 + ROW_HEIGHT * len(sets), scale=1)
     except (ImportError, ValueError, RuntimeError) as error:
-        raise MissingDependencyError(
-            f"{output}: a picture needs plotly, kaleido and a Chrome or Chromium "
-            f"({' '.join(str(error).split())[:120]}); pip install 'dqindex[bench]' and install one"
-        ) from None
+        raise _missing(output, " ".join(str(error).split())[:120]) from None
     with atomic_file(output) as file:
         file.write(image)
+
+
+def _missing(output: str | Path, why: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"{output}: a picture needs plotly, kaleido and a Chrome or Chromium ({why}); "
+        "pip install 'dqindex[bench]' and install one"
+    )
