@@ -131,12 +131,6 @@ def _from_lists(
 ) -> npt.NDArray[Any]:
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    kind = column.type
-    if not any(
-        test(kind)
-        for test in (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-    ):
-        column = column.cast(pa.large_list(kind.value_type))
     n = len(column)
     good = _usable_lists(column, d, fail)
     if not good.all():

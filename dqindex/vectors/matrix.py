@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 from dqindex._types import Matrix
 from dqindex.errors import InputError
+from dqindex.vectors.doorway import open_vectors
 from dqindex.vectors.extent import Refused, check_longest, row_norms
+from dqindex.vectors.memory import is_table
+from dqindex.vectors.source import VectorSource
 
 
 def check_matrix(
@@ -38,9 +41,7 @@ def check_matrix(
     RangeError
         If a row is longer than float32 can square; see `dqindex.vectors.extent`.
     """
-    if hasattr(X, "tocsr"):
-        raise InputError(f"{owner}: sparse input is not supported; give a dense array")
-    array = np.asarray(X)
+    array = _as_array(X, owner)
     if np.iscomplexobj(array):
         raise InputError(f"{owner}: Complex data not supported; give real numbers")
     if array.dtype not in (np.float32, np.float64):
@@ -69,6 +70,20 @@ def check_matrix(
     if learn:
         check_longest(float(norms.max()), owner)
     return array
+
+
+def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
+    """What numpy can make an array of as that; tables, tensors and streams by the doorway."""
+    if hasattr(X, "tocsr"):
+        raise InputError(f"{owner}: sparse input is not supported; give a dense array")
+    if isinstance(X, VectorSource) or is_table(X) or hasattr(X, "detach"):
+        source = open_vectors(X)
+        return np.concatenate(list(source._windows(source.default_block_rows())))
+    try:
+        return np.asarray(X)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise InputError(f"{owner}: is given what is no matrix ({words})") from None
 
 
 def check_width(array: npt.NDArray[Any], owner: str, width: int) -> None:

@@ -122,6 +122,12 @@ class FragmentPart(Part):
         yield from self._fragment.to_batches(columns=columns, batch_size=rows, **options)
 
 
+def is_table(source: Any) -> bool:
+    """Whether it has rows of Arrow, which numpy would make objects of, ids among them."""
+    kinds = (pa.Table, pa.RecordBatch, pa.RecordBatchReader, pa.Array, pa.ChunkedArray)
+    return isinstance(source, kinds) or hasattr(source, "__arrow_c_stream__")
+
+
 def table_parts(source: Any) -> list[Part] | None:
     """The parts of anything that is a table and can be read again, or None for others."""
     if _is_a(source, "pyarrow.dataset", "Dataset"):

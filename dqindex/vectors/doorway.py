@@ -1,0 +1,217 @@
+"""`open_vectors`: the one doorway, which finds the reader for whatever holds vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dqindex._parameters import checked, or_none, text
+from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.vectors.array import GIVE, open_array
+from dqindex.vectors.files import require_regular
+from dqindex.vectors.source import VectorSource
+
+FORMATS = (
+    ".npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .parquet, .arrow or .feather (or "
+    "a folder or glob of them), .hdf5 or .h5 (FILE:DATASET), .safetensors (FILE:TENSOR)"
+)
+
+
+@checked(vector_column=or_none(text()), id_column=or_none(text()))
+def open_vectors(
+    path: Any,
+    *,
+    vector_column: str | None = None,
+    id_column: str | None = None,
+    ids: Any = None,
+) -> VectorSource:
+    """Open vectors of any supported format or kind.
+
+    Parameters
+    ----------
+    path : path, list of paths, array, table, stream, or VectorSource
+        A file; a folder, glob or list of Parquet or Arrow files; ``file.hdf5:dataset``;
+        ``file.safetensors:tensor``. An array of shape (n, d): numpy, torch, JAX, zarr, anything
+        with DLPack. A table: Arrow, pandas, polars, datasets, Lance, DuckDB, anything with
+        ``__arrow_c_stream__``. A generator of blocks: arrays or tables. An open source is returned
+        as it is. ``docs/vectors.md`` says what is read of each.
+    vector_column : str, optional
+        Tables: the column with the vectors; needed where there are several list columns.
+    id_column : str, optional
+        Tables: the column with the ids; by default ``item_id`` or ``id`` where there is one.
+    ids : array-like of n integers or strings, optional
+        The ids, for what holds none.
+
+    Returns
+    -------
+    VectorSource
+
+    Raises
+    ------
+    StorageError
+        If the path does not exist, cannot be opened, or is no regular file.
+    FileFormatError
+        If the file is malformed, truncated, or of no known format.
+    InputError
+        If a column is missing or the content is not a set of vectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> source = open_vectors(np.eye(3, dtype=np.float16))
+    >>> source.n, source.d, source.dtype
+    (3, 3, dtype('float16'))
+    >>> [block.shape for block in source.blocks(2)]
+    [(2, 3), (1, 3)]
+    """
+    source = _open(path, vector_column, id_column)
+    return source if ids is None else source.with_ids(ids)
+
+
+def _open(source: Any, vector_column: str | None, id_column: str | None) -> VectorSource:
+    if isinstance(source, str | Path):
+        return _open_path(source, vector_column, id_column)
+    if isinstance(source, list | tuple) and source:
+        if all(isinstance(path, str | Path) for path in source):
+            return _open_tables(f"{len(source)} paths", source, vector_column, id_column)
+        if hasattr(source[0], "schema") or getattr(source[0], "ndim", 0) == 2:
+            return _spool(iter(source), vector_column, id_column)
+    if isinstance(source, VectorSource):
+        _no_columns(source.name, vector_column, id_column, "is open already")
+        return source
+    if not hasattr(source, "dtype") or hasattr(source, "__arrow_c_stream__"):
+        found = _open_table(source, vector_column, id_column)
+        if found is not None:
+            return found
+    if hasattr(source, "__next__"):
+        return _spool(source, vector_column, id_column)
+    _no_columns(type(source).__name__, vector_column, id_column, "has no columns")
+    return open_array(source)
+
+
+def _no_columns(name: str, vector_column: str | None, id_column: str | None, because: str) -> None:
+    if vector_column is not None or id_column is not None:
+        raise InputError(f"{name}: {because}; leave out --vector-column and --id-column")
+
+
+# Paths.
+
+
+def _split(path: str | Path) -> tuple[Path, str | None]:
+    """``file.hdf5:train`` into the file and the part of it that is meant."""
+    text = str(path)
+    head, colon, part = text.rpartition(":")
+    if colon and Path(head).suffix.lower() in PARTED and not Path(text).exists():
+        return Path(head), part
+    return Path(text), None
+
+
+def _open_path(path: str | Path, vector_column: str | None, id_column: str | None) -> VectorSource:
+    from dqindex.vectors.folder import is_glob
+    from dqindex.vectors.parts import ARROW, PARQUET
+
+    file, part = _split(path)
+    try:
+        if "\0" in str(path) or not str(path):
+            raise InputError(f"{str(path)!r} is no path; {GIVE}")
+        if (
+            file.is_dir()
+            or is_glob(str(path))
+            or (suffix := file.suffix.lower()) in PARQUET + ARROW
+        ):
+            if file.is_file():
+                _not_empty(file)
+            return _open_tables(str(path), [path], vector_column, id_column)
+        if not file.exists():
+            raise StorageError(f"{file}: no such file; give one of {FORMATS}")
+        require_regular(file)
+        if suffix not in READERS:
+            raise FileFormatError(f"{file}: unknown format {suffix!r}; give one of {FORMATS}")
+        _no_columns(str(file), vector_column, id_column, f"a {suffix} file has no columns")
+        _not_empty(file)
+        return READERS[suffix](file, part)
+    except OSError as error:
+        raise StorageError(f"{file}: cannot be read ({error.strerror or error})") from None
+
+
+def _not_empty(file: Path) -> None:
+    if file.stat().st_size == 0:
+        raise FileFormatError(f"{file}: the file is empty (0 bytes); write it again")
+
+
+# A reader and its library are imported when a file of its format is opened.
+
+
+def _npy(file: Path, part: str | None) -> VectorSource:
+    from dqindex.vectors.npy import NpyVectors
+
+    return NpyVectors(file)
+
+
+def _vecs(file: Path, part: str | None) -> VectorSource:
+    from dqindex.vectors.binary import VecsVectors
+
+    return VecsVectors(file)
+
+
+def _bin(file: Path, part: str | None) -> VectorSource:
+    from dqindex.vectors.binary import BinVectors
+
+    return BinVectors(file)
+
+
+def _hdf5(file: Path, part: str | None) -> VectorSource:
+    from dqindex.vectors.hdf5 import Hdf5Vectors
+
+    return Hdf5Vectors(file, part)
+
+
+def _safetensors(file: Path, part: str | None) -> VectorSource:
+    from dqindex.vectors.tensors import SafetensorsVectors
+
+    return SafetensorsVectors(file, part)
+
+
+READERS: dict[str, Callable[[Path, str | None], VectorSource]] = {
+    ".npy": _npy,
+    **dict.fromkeys((".fvecs", ".bvecs", ".ivecs"), _vecs),
+    **dict.fromkeys((".fbin", ".u8bin", ".i8bin", ".ibin"), _bin),
+    **dict.fromkeys((".hdf5", ".h5"), _hdf5),
+    ".safetensors": _safetensors,
+}
+PARTED = (".hdf5", ".h5", ".safetensors")
+
+
+# Tables and streams.
+
+
+def _open_tables(
+    name: str, paths: Any, vector_column: str | None, id_column: str | None
+) -> VectorSource:
+    from dqindex.vectors.folder import open_parts
+    from dqindex.vectors.table import TableVectors
+
+    return TableVectors(name, open_parts(paths), vector_column, id_column)
+
+
+def _open_table(
+    source: Any, vector_column: str | None, id_column: str | None
+) -> VectorSource | None:
+    """A table in memory or a stream of one; None for what is neither."""
+    from dqindex.vectors.memory import stream_of, table_parts
+    from dqindex.vectors.table import TableVectors
+
+    parts = table_parts(source)
+    if parts is not None:
+        return TableVectors(parts[0].name, parts, vector_column, id_column)
+    batches = stream_of(source)
+    return None if batches is None else _spool(batches, vector_column, id_column, "stream")
+
+
+def _spool(
+    blocks: Iterator[Any], vector_column: str | None, id_column: str | None, name: str = "blocks"
+) -> VectorSource:
+    from dqindex.vectors.spool import SpooledVectors
+
+    return SpooledVectors(name, blocks, lambda block: _open(block, vector_column, id_column))
