@@ -38,8 +38,8 @@ COMMANDS = {
 def cli(debug: bool) -> None:
     """Balanced principal-axis product quantisation over FAISS.
 
-    VECTORS can be .npy, .fvecs/.bvecs/.ivecs, .fbin/.u8bin/.i8bin, Parquet (a file or a folder),
-    HDF5 (file.hdf5:train) or safetensors (file.safetensors:tensor).
+    VECTORS can be .npy, .fvecs/.bvecs/.ivecs, .fbin/.u8bin/.i8bin/.ibin, Parquet or Arrow (a file,
+    a folder or a glob), HDF5 (file.hdf5:train) or safetensors (file.safetensors:tensor).
     """
 
 
