@@ -79,25 +79,11 @@ def dq_vs_opq() -> str:
                 f"{rotation(opq) / rotation(polished):.0f}×",
             ]
         )
-    columns = [
-        "data",
-        "index",
-        "bytes",
-        "PQ",
-        "DQ variance",
-        "DQ log-variance",
-        "polished",
-        "OPQ",
-        "distortion, polished",
-        "OPQ",
-        "DQ, s",
-        "polished, s",
-        "OPQ, s",
-        "all training: DQ",
-        "polished",
-        "rotation alone: DQ",
-        "polished",
-    ]
+    columns = (
+        "data | index | bytes | PQ | DQ variance | DQ log-variance | polished | OPQ | "
+        "distortion, polished | OPQ | DQ, s | polished, s | OPQ, s | all training: DQ | "
+        "polished | rotation alone: DQ | polished"
+    ).split(" | ")
     return markdown(columns, rows) + made_by(record)
 
 
@@ -151,19 +137,10 @@ def encode() -> str:
         ]
         for row in record["rows"]
     ]
-    columns = [
-        "index",
-        "d",
-        "M",
-        "bits",
-        "dsub",
-        "threads",
-        "rows/s",
-        "FAISS, rows/s",
-        "ratio",
-        "at sgemm's rate",
-        "GFlop/s",
-    ]
+    columns = (
+        "index | d | M | bits | dsub | threads | rows/s | FAISS, rows/s | ratio | "
+        "at sgemm's rate | GFlop/s"
+    ).split(" | ")
     rates = record["settings"]["sgemm_gflops"]
     return (
         markdown(columns, rows)

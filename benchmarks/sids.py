@@ -38,24 +38,9 @@ def scale(arguments: argparse.Namespace) -> None:
             for levels in (8, 4):
                 output, told = Path(folder) / "sids.parquet", Path(folder) / "told.json"
                 began = time.perf_counter()
-                peak = common.run(
-                    [
-                        sys.executable,
-                        "-m",
-                        "dqindex",
-                        "sids",
-                        "extract",
-                        str(vectors),
-                        "-o",
-                        str(output),
-                        "-L",
-                        str(levels),
-                        "-K",
-                        "256",
-                        "--json",
-                    ],
-                    told,
-                )
+                command = [sys.executable, *"-m dqindex sids extract".split(), str(vectors)]
+                settings = f"-L {levels} -K 256 --json".split()
+                peak = common.run([*command, "-o", str(output), *settings], told)
                 seconds = time.perf_counter() - began
                 sids = SemanticIds.load(output)
                 base = count_distinct(sids.base_codes, sids.sizes) / n

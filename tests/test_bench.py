@@ -273,25 +273,10 @@ def test_one_run_at_a_time(tmp_path):
 # Runs.
 
 ARGUMENTS = (
-    "--data",
-    "v.npy",
-    "--n-queries",
-    "100",
-    "--threads",
-    "1",
-    "-o",
-    "r.jsonl",
-    "--spec",
-    "DQ4,IVF16,PQ4",
-    "--spec",
-    "DQ5,IVF16,PQ5x4fs,Refine(SQ8)",
-    "--peer",
-    "faiss:PQ4",
-    "--param",
-    "nprobe=1,16",
-    "--param",
-    "k_factor_rf=1,8",
-)
+    "--data v.npy --n-queries 100 --threads 1 -o r.jsonl --spec DQ4,IVF16,PQ4 "
+    "--spec DQ5,IVF16,PQ5x4fs,Refine(SQ8) --peer faiss:PQ4 --param nprobe=1,16 "
+    "--param k_factor_rf=1,8"
+).split()
 MEASURED = ("batch", "single", "build", "memory", "search_peak", "checksum")
 
 
@@ -397,21 +382,11 @@ def workers(session):
 
 
 def test_auto_keeps_what_no_other_setting_beats(folder, run):
-    done = run(
-        "bench",
-        "run",
-        "--data",
-        "v.npy",
-        "--n-queries",
-        "100",
-        "--threads",
-        "1",
-        "-o",
-        "r.jsonl",
-        "--spec",
-        "DQ5,IVF32,PQ5x4fs,Refine(SQ8)",
-        "--auto",
+    words = (
+        "bench run --data v.npy --n-queries 100 --threads 1 -o r.jsonl --spec "
+        "DQ5,IVF32,PQ5x4fs,Refine(SQ8) --auto"
     )
+    done = run(*words.split())
     assert done.returncode == 0, done.stderr
     records = read_results([folder / "r.jsonl"])
     assert 1 < len(records) < 5 * 6  # the default grid has 5 nprobes and 6 factors
@@ -437,18 +412,7 @@ def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
 
 def test_a_method_that_fails_does_not_stop_the_others(folder, run):
     done = run(
-        "bench",
-        "run",
-        "--data",
-        "v.npy",
-        "--threads",
-        "1",
-        "-o",
-        "r.jsonl",
-        "--spec",
-        "DQ4,PQ8",
-        "--spec",
-        "DQ4,PQ4",
+        *"bench run --data v.npy --threads 1 -o r.jsonl --spec DQ4,PQ8 --spec DQ4,PQ4".split()
     )
     assert done.returncode == 1
     assert "DQ4,PQ8: failed, " in done.stderr
@@ -540,34 +504,12 @@ def test_every_peer_answers(folder, run, method):
     except DQIndexError as reason:
         pytest.skip(str(reason))
     metric = "cosine" if name == "turbovec" else "l2"
-    done = run(
-        "bench",
-        "run",
-        "--data",
-        "v.npy",
-        "--metric",
-        metric,
-        "--n-queries",
-        "50",
-        "--threads",
-        "1",
-        "--peer",
-        method,
-        "-o",
-        "r.jsonl",
-        "--param",
-        "nprobe=8",
-        "--param",
-        "efSearch=50",
-        "--param",
-        "ef=50",
-        "--param",
-        "expansion_search=50",
-        "--param",
-        "leaves_to_search=8",
-        "--param",
-        "reorder=100",
+    words = (
+        f"bench run --data v.npy --metric {metric} --n-queries 50 --threads 1 --peer "
+        f"{method} -o r.jsonl --param nprobe=8 --param efSearch=50 --param ef=50 "
+        "--param expansion_search=50 --param leaves_to_search=8 --param reorder=100"
     )
+    done = run(*words.split())
     assert done.returncode == 0, done.stderr
     (record,) = read_results([folder / "r.jsonl"])
     assert set(record["parameters"]) == OTHERS[method]

@@ -319,19 +319,11 @@ def test_a_picture_without_a_browser_is_a_clear_error(folder, monkeypatch):
 
 
 def test_command_line(folder, run, tmp_path):
-    done = run(
-        "bench",
-        "report",
-        folder / "r.jsonl",
-        "-o",
-        "r.html",
-        "--sids",
-        folder / "m.parquet",
-        "--vectors",
-        folder / "v.npy",
-        "--titles",
-        folder / "t.parquet",
+    words = (
+        f"bench report {folder / 'r.jsonl'} -o r.html --sids {folder / 'm.parquet'} "
+        f"--vectors {folder / 'v.npy'} --titles {folder / 't.parquet'}"
     )
+    done = run(*words.split())
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     made = (tmp_path / "r.html").read_text()

@@ -326,20 +326,7 @@ def test_command_line(run, tmp_path, x, names):
     np.save(tmp_path / "all.npy", x)
     for name, part in (("a", names[:2800]), ("b", names[2800:]), ("c", names)):
         pq.write_table(pa.table({"id": part}), tmp_path / f"{name}.parquet")
-    made = run(
-        "sids",
-        "extract",
-        "v.npy",
-        "-o",
-        "s.parquet",
-        "-L",
-        "4",
-        "-K",
-        "16",
-        "--ids",
-        "a.parquet",
-        "--json",
-    )
+    made = run(*"sids extract v.npy -o s.parquet -L 4 -K 16 --ids a.parquet --json".split())
     assert made.returncode == 0, made.stderr
     told = json.loads(made.stdout)
     assert told["unique_share"] == 1.0

@@ -77,20 +77,9 @@ def _map(path: str) -> dict[str, Any]:
 
 def _print(path: str, found: dict[str, Any]) -> None:
     names = (
-        "spec",
-        "metric",
-        "n",
-        "d",
-        "bytes_per_vector",
-        "search_parameters",
-        "code_sizes",
-        "unused_codewords",
-        "unique_share",
-        "distortion",
-        "fingerprint",
-        "format",
-        "format_version",
-    )
+        "spec metric n d bytes_per_vector search_parameters code_sizes "
+        "unused_codewords unique_share distortion fingerprint format format_version"
+    ).split()
     rows = [[name, found[name]] for name in names if name in found]
     rows += [[name, value] for name, value in found["settings"].items()]
     rows += [[f"version of {name}", value] for name, value in found["versions"].items()]
