@@ -104,6 +104,25 @@ def instance(*kinds: type) -> Rule:
     )
 
 
+def sequence(least: int = 1) -> Rule:
+    """A list, a tuple or an array, of at least so many things."""
+    return Rule(
+        lambda value: (
+            (isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0)
+            and len(value) >= least
+        ),
+        f"a list of at least {least}" if least else "a list",
+    )
+
+
+def iterable() -> Rule:
+    """Something that gives things one after another; text does not count."""
+    return Rule(
+        lambda value: hasattr(value, "__iter__") and not isinstance(value, str | bytes),
+        "something to iterate over",
+    )
+
+
 def check(owner: str, name: str, value: Any, rule: Rule) -> None:
     """Refuse a `value` of the parameter `name` that `rule` does not allow.
 

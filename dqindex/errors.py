@@ -9,6 +9,10 @@ class InputError(DQIndexError, ValueError):
     """An argument or an array is not usable: wrong shape, wrong type, too few vectors."""
 
 
+class NotNumbersError(InputError, TypeError):
+    """An array holds things that are no numbers, or rows of different lengths."""
+
+
 class NonFiniteError(InputError):
     """Vectors hold NaN or infinity, or values beyond the range of float32."""
 

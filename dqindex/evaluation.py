@@ -8,13 +8,17 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._types import Int64
+from dqindex._parameters import checked, integer, one_of
+from dqindex._types import METRICS, Int64
 from dqindex.errors import InputError
 from dqindex.vectors import open_vectors
+from dqindex.vectors.extent import check_labels
+from dqindex.vectors.matrix import as_floats, check_matrix
 from dqindex.vectors.queries import check_queries
 from dqindex.vectors.rescaled import RescaledVectors
 
 
+@checked(k=integer(1), metric=one_of(*METRICS))
 def exact_neighbors(
     vectors: Any, queries: Any, k: int = 10, *, metric: str = "l2"
 ) -> tuple[Int64, npt.NDArray[np.float32]]:
@@ -34,6 +38,13 @@ def exact_neighbors(
     distances : (n_queries, k) float32
         Squared L2, inner product, or squared L2 of unit vectors.
 
+    Raises
+    ------
+    InputError, NonFiniteError, RangeError
+        If there are fewer vectors than `k`, or an argument can't be used. Under ``cosine`` all
+        finite vectors can, under the others those that float32 can square
+        (`dqindex.vectors.extent`).
+
     Examples
     --------
     >>> import numpy as np
@@ -41,6 +52,8 @@ def exact_neighbors(
     [[0], [1]]
     """
     source = open_vectors(vectors)
+    if k > source.n:
+        raise InputError(f"{source.name}: {k} neighbours of {source.n} vectors; ask for fewer")
     wanted = check_queries(queries, "queries", width=source.d, metric=metric)
     kind = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
     heap = faiss.ResultHeap(len(wanted), k, keep_max=metric == "ip")
@@ -57,6 +70,7 @@ def exact_neighbors(
         heap.add_result(distances, positions + start)
         start += len(block)
     heap.finalize()
+    check_labels(heap.I)
     return heap.I, heap.D
 
 
@@ -69,12 +83,17 @@ def without_self(found: Int64, rows: Int64) -> Int64:
 def recall_at(found: npt.ArrayLike, true: npt.ArrayLike) -> float:
     """Share of the true neighbours that were found: k-recall@k' for (n, k') and (n, k) positions.
 
+    Raises
+    ------
+    InputError
+        If the arguments are no matrices of numbers with a row a query.
+
     Examples
     --------
     >>> recall_at([[1, 2, 3]], [[3, 4]])
     0.5
     """
-    found_array, true_array = np.asarray(found), np.asarray(true)
+    found_array, true_array = as_floats(found, "found"), as_floats(true, "true")
     if found_array.ndim != 2 or true_array.ndim != 2 or len(found_array) != len(true_array):
         raise InputError(
             f"recall of shapes {found_array.shape} and {true_array.shape}; give (n, k') and (n, k)"
@@ -84,6 +103,15 @@ def recall_at(found: npt.ArrayLike, true: npt.ArrayLike) -> float:
 
 
 def distortion(vectors: Any, reconstructed: Any) -> float:
-    """Mean squared error a vector: E‖ẑ - z‖²."""
-    difference = np.asarray(vectors, dtype=np.float64) - np.asarray(reconstructed)
+    """Mean squared error a vector: E‖ẑ - z‖².
+
+    Raises
+    ------
+    InputError, NonFiniteError, RangeError
+        If the arguments are no finite matrices of one shape.
+    """
+    left, right = check_matrix(vectors, "vectors"), check_matrix(reconstructed, "reconstructed")
+    if left.shape != right.shape:
+        raise InputError(f"distortion of shapes {left.shape} and {right.shape}; give one shape")
+    difference = left.astype(np.float64) - right
     return float((difference**2).sum(axis=1).mean())

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from dqindex._parameters import callback, checked, instance, integer, or_none
 from dqindex._types import Progress, no_progress
-from dqindex.claim.dqvae import DQVAE, Frame
+from dqindex.claim.dqvae import DQVAE, Frame, check_transform
 from dqindex.claim.identity import controls, gradients, identity
 from dqindex.claim.outcome import EPOCHS, beta, training
 from dqindex.claim.pq import pq_codewords
@@ -25,6 +26,14 @@ __all__ = ["Check", "Report", "Section", "validate"]
 HELD_OUT = 0.2
 
 
+@checked(
+    n_subspaces=integer(1),
+    n_codewords=integer(1),
+    train_rows=integer(1),
+    transform=or_none(instance(DQTransform)),
+    seed=integer(0),
+    progress=or_none(callback()),
+)
 def validate(
     X: Any,
     *,
@@ -70,10 +79,7 @@ def validate(
         )
     if transform is None:
         transform = DQTransform(n_subspaces).fit(z)
-    elif transform.n_subspaces != n_subspaces:
-        raise InputError(
-            f"validate: transform has {transform.n_subspaces} subspaces, not {n_subspaces}"
-        )
+    check_transform(transform, n_subspaces, z.shape[1], "validate")
     frame = Frame.of(transform)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(z))[:train_rows]

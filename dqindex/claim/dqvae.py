@@ -15,14 +15,23 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._parameters import integer, number, number_at_least, one_of, or_none
+from dqindex._parameters import (
+    callback,
+    check,
+    instance,
+    integer,
+    number,
+    number_at_least,
+    one_of,
+    or_none,
+)
 from dqindex._types import Codes, Float64, Matrix, Progress, no_progress
-from dqindex.errors import InputError
+from dqindex.errors import InputError, NonFiniteError
 from dqindex.parallel.threads import single_blas_thread
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.transform import DQTransform
-from dqindex.vectors.matrix import check_matrix
+from dqindex.vectors.matrix import as_floats, check_matrix
 
 Float = npt.NDArray[np.floating[Any]]
 
@@ -228,8 +237,10 @@ class DQVAE(Estimator):
         InputError, NonFiniteError
             If `X` is not a finite matrix of at least K rows, or `start` is of another shape.
         """
-        report = progress or no_progress
         self._check_params()
+        check("DQVAE.fit", "progress", progress, or_none(callback()))
+        check("DQVAE.fit", "transform", transform, or_none(instance(DQTransform)))
+        report = progress or no_progress
         z = check_matrix(X, "DQVAE", learn=True).astype(np.float64)
         if len(z) < self.n_codewords:
             raise InputError(
@@ -237,9 +248,10 @@ class DQVAE(Estimator):
             )
         if transform is None:
             transform = DQTransform(self.n_subspaces).fit(z)
+        check_transform(transform, self.n_subspaces, z.shape[1], "DQVAE")
         self.transform_ = transform
         frame = Frame.of(transform)
-        codewords = self._start(frame, z) if start is None else np.array(start, dtype=np.float64)
+        codewords = self._start(frame, z) if start is None else _as_codewords(start)
         expected = (self.n_subspaces, self.n_codewords, frame.axes.shape[1] // self.n_subspaces)
         if codewords.shape != expected:
             raise InputError(f"DQVAE: start has shape {codewords.shape}; it must be {expected}")
@@ -304,6 +316,32 @@ class DQVAE(Estimator):
                 for level in range(self.n_subspaces)
             ]
         )
+
+
+def check_transform(transform: DQTransform, n_subspaces: int, d: int, owner: str) -> None:
+    """Refuse a transform that is not fitted, of other subspaces, or of another width.
+
+    Raises
+    ------
+    InputError, NotFittedError
+    """
+    transform._check_fitted()
+    if transform.n_subspaces != n_subspaces:
+        raise InputError(
+            f"{owner}: transform has {transform.n_subspaces} subspaces, not {n_subspaces}"
+        )
+    if transform.n_features_in_ != d:
+        raise InputError(
+            f"{owner}: transform was fitted on width {transform.n_features_in_}, the vectors have "
+            f"{d}"
+        )
+
+
+def _as_codewords(start: Any) -> Codewords:
+    codewords = as_floats(start, "DQVAE.fit: start").astype(np.float64)
+    if not np.isfinite(codewords).all():
+        raise NonFiniteError("DQVAE.fit: start holds NaN or infinity")
+    return codewords
 
 
 class _Optimizer:

@@ -20,7 +20,7 @@ from dqindex.index.anatomy import dissect
 from dqindex.parallel.pieces import cut, pieces
 from dqindex.parallel.threads import parallel_map, single_blas_thread
 from dqindex.quantizer.encoding import code_dtype, nearest_codes, quantizer_is_faster
-from dqindex.quantizer.nearest import check_labels
+from dqindex.vectors.extent import check_labels
 
 Bytes = npt.NDArray[np.uint8]
 

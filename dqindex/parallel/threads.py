@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from dqindex.errors import InputError
+from dqindex._parameters import checked, integer, or_none
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,6 +43,7 @@ def _controller():  # type: ignore[no-untyped-def]
 _limits: list[int] = []
 
 
+@checked(n_threads=or_none(integer(1)))
 @contextmanager
 def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     """Limit FAISS, BLAS and OpenMP to `n_threads` (None: all CPUs) inside the block.
@@ -56,8 +57,6 @@ def thread_limit(n_threads: int | None = None) -> Iterator[int]:
 
     if n_threads is None:
         n_threads = available_threads()
-    if n_threads < 1:
-        raise InputError(f"threads is {n_threads}; give a number of at least 1")
     before = faiss.omp_get_max_threads()
     with _controller().limit(limits=n_threads):
         faiss.omp_set_num_threads(n_threads)

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dqindex._parameters import checked, integer, one_of
 from dqindex._types import Float64, Int64
 from dqindex.errors import InputError
+from dqindex.vectors.matrix import as_floats
 
 OBJECTIVES = ("variance", "log-variance")
 GOOD_ENOUGH = 1e-3  # no new start is tried this near to the least possible largest sum
@@ -47,6 +49,7 @@ class Deal:
     imbalance: float
 
 
+@checked(n_groups=integer(1), objective=one_of(*OBJECTIVES))
 def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -> Deal:
     """Deal axes to groups.
 
@@ -79,13 +82,9 @@ def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -
     >>> deal([4.0, 3.0, 2.0, 1.0], 2).order.tolist()
     [0, 3, 1, 2]
     """
-    values = np.asarray(variances, dtype=np.float64)
+    values = as_floats(variances, "variances").astype(np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all() or values.min() < 0:
         raise InputError("variances must be a non-empty list of finite numbers, none negative")
-    if n_groups < 1:
-        raise InputError(f"n_groups is {n_groups}; it must be at least 1")
-    if objective not in OBJECTIVES:
-        raise InputError(f"balance is {objective!r}; it must be one of {', '.join(OBJECTIVES)}")
     size = -(-values.size // n_groups)
     padded = np.zeros(n_groups * size)
     padded[: values.size] = values

@@ -9,7 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._parameters import integer, integer_or_integers, one_of
+from dqindex._parameters import (
+    callback,
+    check,
+    integer,
+    integer_or_integers,
+    one_of,
+    or_none,
+    sequence,
+)
 from dqindex._types import Codes, Float32, Matrix, Progress, no_progress
 from dqindex.errors import DQWarning, InputError
 from dqindex.parallel.pieces import pieces
@@ -157,16 +165,36 @@ class ProductCodebooks(Estimator):
         DQWarning
             If a subspace has fewer distinct training vectors than codewords.
         """
-        self.sizes()
+        check("ProductCodebooks.fit", "progress", progress, or_none(callback()))
+        sizes = self.sizes()
         array = check_matrix(Y, "ProductCodebooks", learn=True).astype(np.float32, copy=False)
+        if start is not None:
+            start = _as_codebooks(start, "ProductCodebooks.fit: start")
+            expected = [(size, array.shape[1] // self.n_subspaces) for size in sizes]
+            if [book.shape for book in start] != expected:
+                raise InputError(
+                    f"ProductCodebooks.fit: start has shapes {[book.shape for book in start]}; "
+                    f"they must be {expected}"
+                )
         return train_codebooks(self, array, start=start, progress=progress)
 
     @classmethod
     def from_codebooks(cls, codebooks: list[Float32], **params: Any) -> ProductCodebooks:
-        """Codebooks trained elsewhere: L arrays (K_l, dsub) of one dsub."""
-        sizes = [len(codebook) for codebook in codebooks]
-        self = cls(len(sizes), sizes[0] if len(set(sizes)) == 1 else sizes, **params)
-        self.codebooks_ = [np.ascontiguousarray(one, dtype=np.float32) for one in codebooks]
+        """Codebooks trained elsewhere: L arrays (K_l, dsub) of one dsub.
+
+        Raises
+        ------
+        InputError, NonFiniteError, RangeError
+            If they are not such arrays, of finite numbers, or a parameter is unknown or unusable.
+        """
+        books = _as_codebooks(codebooks, "ProductCodebooks.from_codebooks: codebooks")
+        sizes = [len(codebook) for codebook in books]
+        for name in ("n_subspaces", "n_codewords"):
+            if name in params:
+                raise InputError(f"{name} is what the codebooks say; leave it out")
+        self = cls(len(sizes), sizes[0] if len(set(sizes)) == 1 else sizes).set_params(**params)
+        self._check_params()
+        self.codebooks_ = books
         widths = {codebook.shape[1] for codebook in self.codebooks_}
         if len(widths) != 1:
             raise InputError(f"codebooks of different widths {sorted(widths)}; all need one")
@@ -292,6 +320,12 @@ def _train_one(
     )
     used = np.unique(nearest(part, codebook)[0])
     return codebook, k - len(used), spare
+
+
+def _as_codebooks(codebooks: Any, owner: str) -> list[Float32]:
+    """Matrices of finite float32, one a subspace."""
+    check(owner, "it", codebooks, sequence())
+    return [np.ascontiguousarray(check_matrix(one, owner), dtype=np.float32) for one in codebooks]
 
 
 def _part(array: Matrix, level: int, size: int) -> Float32:

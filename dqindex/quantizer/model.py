@@ -8,7 +8,20 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from dqindex._parameters import integer, integers
+from dqindex._parameters import (
+    boolean,
+    callback,
+    check,
+    checked,
+    instance,
+    integer,
+    integers,
+    iterable,
+    or_none,
+    path,
+    sequence,
+    text,
+)
 from dqindex._types import Codes, Float32, Float64, Matrix, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
@@ -158,6 +171,7 @@ class DQModel(Estimator):
 
     def training_rows(self, d: int) -> int:
         """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
+        check("DQModel.training_rows", "d", d, integer(1))
         largest = max([*self.codebook_sizes(), *self.coarse])
         return max(self.max_points_per_codeword * largest, 100 * d)
 
@@ -176,6 +190,7 @@ class DQModel(Estimator):
             If `X` is not a finite, non-empty matrix.
         """
         self._check_params()
+        check("DQModel.fit", "progress", progress, or_none(callback()))
         report = progress or no_progress
         source = open_vectors(X)
         tokens = len(self.coarse) + self.n_subspaces
@@ -270,13 +285,27 @@ class DQModel(Estimator):
         **settings: Any,
     ) -> DQModel:
         """A model of parts that were fitted elsewhere, with other parameters as `settings`."""
+        owner = "DQModel.from_parts"
+        check(owner, "transform", transform, instance(DQTransform))
+        check(owner, "codebooks", codebooks, instance(ProductCodebooks))
+        transform._check_fitted()
+        codebooks._check_fitted()
+        d, width = transform.n_features_in_, len(transform.components_)
+        parts = (transform.n_subspaces, width), (codebooks.n_subspaces, codebooks.n_features_in_)
+        if parts[0] != parts[1]:
+            raise InputError(
+                f"{owner}: the transform has {parts[0][0]} subspaces of {width} axes, the "
+                f"codebooks have {parts[1][0]} of {parts[1][1]}; they must be of one kind"
+            )
+        check(owner, "coarse", coarse, sequence(least=0))
+        levels = [check_matrix(level, f"{owner}: coarse", width=d) for level in coarse]
         self = cls(
             **{**transform.get_params(), **codebooks.get_params()},
-            coarse=tuple(len(level) for level in coarse),
-            **settings,
-        )
+            coarse=tuple(len(level) for level in levels),
+        ).set_params(**settings)
+        self._check_params()
         self.transform_, self.codebooks_ = transform, codebooks
-        self.coarse_ = [np.ascontiguousarray(level, dtype=np.float32) for level in coarse]
+        self.coarse_ = [np.ascontiguousarray(level, dtype=np.float32) for level in levels]
         self.n_features_in_ = transform.n_features_in_
         return self
 
@@ -306,9 +335,11 @@ class DQModel(Estimator):
             Give ‖ẑ - z‖² of every row as well, (n,) float64.
         """
         self._check_fitted()
+        check("DQModel.encode_blocks", "distortion", distortion, boolean())
+        check("DQModel.encode_blocks", "blocks", blocks, iterable())
         width = self.codebooks_.codebooks_[0].shape[1]
         coder = _Coder(self, distortion)
-        return parallel_map(coder, cut(blocks, width))
+        return parallel_map(coder, cut(map(_matrix, blocks), width))
 
     def decode(self, codes: Any) -> Float32:
         """Reconstruction ẑ of `codes`: (n, d) float32.
@@ -371,6 +402,7 @@ class DQModel(Estimator):
         self._check_fitted()
         return pack(self._parts())
 
+    @checked(path=path())
     def save(self, path: str | Path) -> None:
         """Write one ``.safetensors`` file, whole or not at all.
 
@@ -384,6 +416,7 @@ class DQModel(Estimator):
             file.write(content)
 
     @classmethod
+    @checked(path=path())
     def load(cls, path: str | Path) -> DQModel:
         """Read a model, and verify its checksum before anything of it is used.
 
@@ -395,6 +428,7 @@ class DQModel(Estimator):
         return cls._unpack(*load_tensors(path, FORMAT), str(path))
 
     @classmethod
+    @checked(data=instance(bytes), name=text())
     def from_bytes(cls, data: bytes, name: str) -> DQModel:
         """Read a model from what `to_bytes` gave; messages call it `name`."""
         return cls._unpack(*unpack_tensors(data, name, FORMAT), name)
@@ -406,6 +440,13 @@ class DQModel(Estimator):
         self.transform_, self.codebooks_, self.coarse_ = parts[1:]
         self.n_features_in_ = self.transform_.n_features_in_
         return self
+
+
+def _matrix(block: Any) -> Matrix:
+    """A block as it must be; what its values are was checked where it was read."""
+    if not isinstance(block, np.ndarray) or block.ndim != 2 or block.dtype.kind != "f":
+        raise InputError("DQModel.encode_blocks: a block is no (b, d) array of floats")
+    return block
 
 
 class _Coder:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dqindex._parameters import check, instance, integer
 from dqindex._types import Float64
 from dqindex.errors import InputError
 
@@ -40,12 +41,21 @@ class Moments:
     """
 
     def __init__(self, d: int) -> None:
+        check("Moments", "d", d, integer(1))
         self.count = 0
         self.mean: Float64 = np.zeros(d)
         self.scatter: Float64 = np.zeros((d, d))
 
     def update(self, block: npt.NDArray[Any]) -> Moments:
-        """Add the rows of `block`, shape (b, d), and return self."""
+        """Add the rows of `block`, shape (b, d), and return self.
+
+        Raises
+        ------
+        InputError
+            If `block` is no array of real numbers, or of another width.
+        """
+        if not isinstance(block, np.ndarray) or block.dtype.kind not in "fiu":
+            raise InputError("Moments: block is no array of real numbers; give shape (b, d)")
         if block.ndim != 2 or block.shape[1] != len(self.mean):
             raise InputError(f"moments of width {len(self.mean)} cannot take shape {block.shape}")
         for start in range(0, len(block), CHUNK_ROWS):
@@ -56,7 +66,18 @@ class Moments:
         return self
 
     def merge(self, other: Moments) -> Moments:
-        """Add what `other` has seen, and return self."""
+        """Add what `other` has seen, and return self.
+
+        Raises
+        ------
+        InputError
+            If `other` is no `Moments`, or of another width.
+        """
+        check("Moments.merge", "other", other, instance(Moments))
+        if len(other.mean) != len(self.mean):
+            raise InputError(
+                f"moments of width {len(self.mean)} cannot take those of width {len(other.mean)}"
+            )
         self._add(other.count, other.mean, other.scatter)
         return self
 

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._types import Float32
-from dqindex.errors import RangeError
 from dqindex.parallel.pieces import FAST_VALUES, pieces
 from dqindex.parallel.threads import parallel_map
-from dqindex.vectors.extent import LARGEST_NORM
+from dqindex.vectors.extent import check_labels
 
 # Gain of the fast path: in proportion to the number of centroids, up to this.
 LARGEST_GAIN = 12.0
@@ -44,21 +43,6 @@ def nearest(
     distances, labels = faiss.knn(filled, centroids, 1, metric=metric)
     labels, found = check_labels(labels[:n, 0]), distances[:n, 0]
     return labels, -found if inner_product else found
-
-
-def check_labels(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`labels`, unless one is -1: FAISS's word for a distance that float32 can't hold.
-
-    Raises
-    ------
-    RangeError
-    """
-    if labels.size and labels.min() < 0:
-        raise RangeError(
-            "a squared distance is beyond float32: vectors, or centroids, have norms above "
-            f"{LARGEST_NORM:g}; rescale them"
-        )
-    return labels
 
 
 def _nearest_number(

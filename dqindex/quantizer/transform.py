@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import scipy.linalg
 
-from dqindex._parameters import boolean, integer, one_of, or_none
+from dqindex._parameters import boolean, check, instance, integer, one_of, or_none
 from dqindex._types import Float64, Matrix
-from dqindex.errors import DQWarning, InputError
+from dqindex.errors import DQWarning, InputError, NonFiniteError
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map, single_blas_thread
 from dqindex.quantizer.balance import OBJECTIVES, deal
@@ -184,10 +184,19 @@ class DQTransform(Estimator):
         return self.fit_moments(moments)
 
     def fit_moments(self, moments: Moments) -> DQTransform:
-        """Learn from moments gathered elsewhere, and return self."""
+        """Learn from moments gathered elsewhere, and return self.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If `moments` are none, of no vectors, or of vectors that were not finite.
+        """
         self._check_params()
+        check("DQTransform.fit_moments", "moments", moments, instance(Moments))
         if moments.count < 1:
             raise InputError("moments of no vectors; update them first")
+        if not np.isfinite(moments.scatter).all():
+            raise NonFiniteError("moments of vectors that are not finite, or too long to square")
         d = len(moments.mean)
         self._moments = moments
         variances, axes = principal_axes(
@@ -295,6 +304,8 @@ class DQTransform(Estimator):
         """
         import faiss
 
+        check("DQTransform.from_faiss", "linear", linear, instance(faiss.LinearTransform))
+        check("DQTransform.from_faiss", "n_subspaces", n_subspaces, integer(1))
         components = faiss.vector_to_array(linear.A).reshape(linear.d_out, linear.d_in)
         components = components.astype(np.float64)
         if linear.d_out % n_subspaces:

@@ -98,6 +98,21 @@ def check_longest(norm: float, owner: str) -> None:
         )
 
 
+def check_labels(labels: Int64) -> Int64:
+    """`labels`, unless one is -1: FAISS's word for a distance that float32 can't hold.
+
+    Raises
+    ------
+    RangeError
+    """
+    if labels.size and labels.min() < 0:
+        raise RangeError(
+            "a squared distance is beyond float32: vectors, or centroids, have norms above "
+            f"{LARGEST_NORM:g}; rescale them"
+        )
+    return labels
+
+
 class Refused:
     """Rows that can't be served, counted block by block; true once there are some.
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._types import Matrix
-from dqindex.errors import InputError
+from dqindex.errors import InputError, NotNumbersError
 from dqindex.vectors.doorway import open_vectors
 from dqindex.vectors.extent import Refused, check_longest, row_norms
 from dqindex.vectors.memory import is_table
@@ -35,17 +35,13 @@ def check_matrix(
     Raises
     ------
     InputError
-        If `X` is sparse, complex, not 2-d, empty, or not `width` wide.
+        If `X` is sparse, complex, not 2-d, empty, not of numbers, or not `width` wide.
     NonFiniteError
         If a value is NaN or infinite; the message names the first such row.
     RangeError
         If a row is longer than float32 can square; see `dqindex.vectors.extent`.
     """
-    array = _as_array(X, owner)
-    if np.iscomplexobj(array):
-        raise InputError(f"{owner}: Complex data not supported; give real numbers")
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    array = as_floats(X, owner)
     if array.ndim != 2:
         raise InputError(
             f"{owner}: expected a 2-d array (n, d), got shape {array.shape}. Reshape your data: "
@@ -72,6 +68,30 @@ def check_matrix(
     return array
 
 
+def as_floats(X: Any, owner: str) -> Matrix:
+    """`X` as an array: float32 where it was float16 or float32, else float64.
+
+    Raises
+    ------
+    InputError
+        If it is complex, or not of numbers.
+    """
+    try:
+        array = _as_array(X, owner)
+        if np.iscomplexobj(array):
+            raise InputError(f"{owner}: Complex data not supported; give real numbers")
+        if array.dtype.kind in "mM":
+            raise InputError(f"{owner}: dtype {array.dtype} is no number; give real numbers")
+        if array.dtype in (np.float32, np.float64):
+            return array
+        return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise NotNumbersError(f"{owner}: is given what is no array of numbers ({words})") from None
+
+
 def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
     """What numpy can make an array of as that; tables, tensors and streams by the doorway."""
     if hasattr(X, "tocsr"):
@@ -79,11 +99,7 @@ def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
     if isinstance(X, VectorSource) or is_table(X) or hasattr(X, "detach"):
         source = open_vectors(X)
         return np.concatenate(list(source._windows(source.default_block_rows())))
-    try:
-        return np.asarray(X)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise InputError(f"{owner}: is given what is no matrix ({words})") from None
+    return np.asarray(X)
 
 
 def check_width(array: npt.NDArray[Any], owner: str, width: int) -> None:
