@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import warnings
+
 import faiss
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
-from dqindex import DQTransform, Moments, open_vectors
+from dqindex import DQModel, DQTransform, Moments, ProductCodebooks, open_vectors
 from dqindex.errors import DQWarning, InputError, NonFiniteError, NotFittedError
 
 
@@ -209,3 +212,56 @@ def test_bad_input(vectors):
         transform.transform(broken)
     with pytest.raises(InputError, match="no parameter 'nope'"):
         transform.set_params(nope=1)
+
+
+def test_scikit_learn_names_of_columns():
+    from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        check_dataframe_column_names_consistency("DQTransform", DQTransform(2))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+@pytest.mark.parametrize("estimator", [DQTransform(2), ProductCodebooks(2, 8), DQModel(2, 8)])
+def test_columns_are_used_in_the_order_that_was_learned(vectors, kind, estimator):
+    make = importlib.import_module(kind).DataFrame
+    names = [f"f{place}" for place in range(24)]
+    columns = {name: vectors[:500, place] for place, name in enumerate(names)}
+    frame = make(columns)
+    fitted = clone(estimator).fit(frame)
+    use = fitted.transform if hasattr(fitted, "transform") else fitted.encode
+    assert fitted.feature_names_in_.tolist() == names
+    expected = use(frame)
+    for wrong, message in (
+        (frame[names[::-1]], "same order"),
+        (frame[names[:-1]], "now missing:\n- f23\n"),
+        (make({"other": vectors[:500, 0], **columns}), "unseen at fit time:\n- other\n"),
+    ):
+        with pytest.raises(InputError, match=message):
+            use(wrong)
+    with pytest.warns(DQWarning, match="does not have valid feature names"):
+        np.testing.assert_array_equal(use(vectors[:500]), expected)
+    fitted.fit(vectors[:500])
+    assert not hasattr(fitted, "feature_names_in_")
+    np.testing.assert_array_equal(use(vectors[:500]), expected)
+
+
+def test_a_frame_with_ids_is_read_as_it_was_learned(vectors):
+    frame = importlib.import_module("pandas").DataFrame(
+        vectors[:300], columns=[f"f{place}" for place in range(24)]
+    )
+    plain = DQModel(2, 8).fit(vectors[:300])
+    frame.insert(0, "item_id", np.arange(300) + 7)
+    model = DQModel(2, 8).fit(frame)
+    assert model.fingerprint == plain.fingerprint
+    np.testing.assert_array_equal(model.encode(frame), plain.encode(vectors[:300]))
+    assert len(model.losses(frame).codebook) == 300
+
+
+def test_names_of_what_goes_in():
+    fitted = DQTransform(2).fit(clustered(50, 4))
+    assert fitted.get_feature_names_out().tolist() == ["dq0_0", "dq0_1", "dq1_0", "dq1_1"]
+    assert len(fitted.get_feature_names_out(["a", "b", "c", "d"])) == 4
+    with pytest.raises(InputError, match="length equal to number of features"):
+        fitted.get_feature_names_out(["a"])

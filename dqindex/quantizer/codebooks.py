@@ -24,6 +24,7 @@ from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.kmeans import STARTS, train_kmeans
 from dqindex.quantizer.nearest import nearest
 from dqindex.vectors.matrix import check_matrix
@@ -64,6 +65,9 @@ class ProductCodebooks(Estimator):
         codewords, the spare codewords are copies of the first.
     n_features_in_ : int
         d_out, L * dsub.
+    feature_names_in_ : (d,) object array
+        Names of the columns, where a frame with names was learned from. A frame with others, or in
+        another order, is then refused.
 
     Examples
     --------
@@ -176,6 +180,7 @@ class ProductCodebooks(Estimator):
                     f"ProductCodebooks.fit: start has shapes {[book.shape for book in start]}; "
                     f"they must be {expected}"
                 )
+        self._remember_names(names_of(Y))
         return train_codebooks(self, array, start=start, progress=progress)
 
     @classmethod
@@ -207,6 +212,7 @@ class ProductCodebooks(Estimator):
     def encode(self, Y: Any) -> Codes:
         """Nearest codeword of every subspace: (n, L) in the smallest unsigned dtype that fits."""
         self._check_fitted()
+        self._check_names(names_of(Y))
         array = check_matrix(Y, "ProductCodebooks", width=self.n_features_in_)
         codes = np.empty(
             (len(array), len(self.codebooks_)), dtype=code_dtype(max(map(len, self.codebooks_)))

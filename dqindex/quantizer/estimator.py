@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from dqindex._parameters import Rule, check
 from dqindex.errors import InputError, NotFittedError
+from dqindex.quantizer.feature_names import Names, check_names
 
 Self = TypeVar("Self", bound="Estimator")
 
@@ -16,6 +17,7 @@ class Estimator:
 
     _parameters: ClassVar[dict[str, Rule]] = {}
     _fitted: ClassVar[str]
+    feature_names_in_: Names
 
     @classmethod
     def parameter_names(cls) -> list[str]:
@@ -52,6 +54,15 @@ class Estimator:
     def _check_params(self) -> None:
         for name, rule in self._parameters.items():
             check(type(self).__name__, name, getattr(self, name), rule)
+
+    def _remember_names(self, names: Names | None) -> None:
+        """Keep the names of the columns that are learned from, or forget those of another fit."""
+        self.__dict__.pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = names
+
+    def _check_names(self, names: Names | None) -> None:
+        check_names(names, getattr(self, "feature_names_in_", None), type(self).__name__)
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():

@@ -30,6 +30,7 @@ from dqindex.quantizer.beam import BeamSearch
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.feature_names import Names
 from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model_file import FORMAT, ModelParts, pack, unpack
@@ -39,7 +40,7 @@ from dqindex.quantizer.transform import DQTransform, learn_axes, lift, project
 from dqindex.storage.files import atomic_file
 from dqindex.storage.records import Record
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
-from dqindex.vectors import open_vectors
+from dqindex.vectors import VectorSource, open_vectors
 from dqindex.vectors.extent import check_longest, row_norms
 from dqindex.vectors.matrix import check_matrix, check_width
 
@@ -100,6 +101,9 @@ class DQModel(Estimator):
         Centroids of each coarse level.
     n_features_in_ : int
         d.
+    feature_names_in_ : (d,) object array
+        Names of the columns, where a frame with names was learned from. A frame with others, or in
+        another order, is then refused.
 
     Examples
     --------
@@ -193,6 +197,7 @@ class DQModel(Estimator):
         check("DQModel.fit", "progress", progress, or_none(callback()))
         report = progress or no_progress
         source = open_vectors(X)
+        self._remember_names(_names(source))
         tokens = len(self.coarse) + self.n_subspaces
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
         check_longest(float(row_norms(rows).max()), source.name)
@@ -316,10 +321,21 @@ class DQModel(Estimator):
         self._check_fitted()
         return [len(level) for level in [*self.coarse_, *self.codebooks_.codebooks_]]
 
+    def _rows(self, X: Any) -> Matrix:
+        """`X` as a matrix that was checked; of a frame, the columns that `fit` reads."""
+        self._check_fitted()
+        if not hasattr(X, "columns"):
+            self._check_names(None)
+            return check_matrix(X, "DQModel", width=self.n_features_in_)
+        source = open_vectors(X)
+        self._check_names(_names(source))
+        return check_matrix(source.read(), "DQModel", width=self.n_features_in_)
+
     def encode(self, X: Any) -> Codes:
         """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
-        self._check_fitted()
-        array = check_matrix(X, "DQModel", width=self.n_features_in_)
+        return self._codes(self._rows(X))
+
+    def _codes(self, array: Matrix) -> Codes:
         return np.concatenate([codes for codes, _ in self.encode_blocks([array])])
 
     def encode_blocks(
@@ -370,9 +386,8 @@ class DQModel(Estimator):
 
     def losses(self, X: Any) -> Losses:
         """L_R, L_C and the dropped energy of every row of `X`, in float64."""
-        self._check_fitted()
-        array = check_matrix(X, "DQModel", width=self.n_features_in_).astype(np.float64)
-        codes = self.encode(array)
+        array = self._rows(X).astype(np.float64)
+        codes = self._codes(array)
         residual = array
         for level, centroids in enumerate(self.coarse_):
             residual = residual - centroids[codes[:, level]]
@@ -447,6 +462,10 @@ def _matrix(block: Any) -> Matrix:
     if not isinstance(block, np.ndarray) or block.ndim != 2 or block.dtype.kind != "f":
         raise InputError("DQModel.encode_blocks: a block is no (b, d) array of floats")
     return block
+
+
+def _names(source: VectorSource) -> Names | None:
+    return None if source.columns is None else np.array(source.columns, dtype=object)
 
 
 class _Coder:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import scipy.linalg
 
-from dqindex._parameters import boolean, check, instance, integer, one_of, or_none
+from dqindex._parameters import boolean, check, instance, integer, one_of, or_none, sequence
 from dqindex._types import Float64, Matrix
 from dqindex.errors import DQWarning, InputError, NonFiniteError
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map, single_blas_thread
 from dqindex.quantizer.balance import OBJECTIVES, deal
 from dqindex.quantizer.estimator import Estimator
+from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.moments import Moments
 from dqindex.vectors.matrix import check_matrix
 from dqindex.vectors.source import VectorSource
@@ -97,6 +98,9 @@ class DQTransform(Estimator):
         d.
     n_samples_seen_ : int
         Number of vectors learned from.
+    feature_names_in_ : (d,) object array
+        Names of the columns, where a frame with names was learned from. A frame with others, or in
+        another order, is then refused.
 
     Examples
     --------
@@ -167,6 +171,10 @@ class DQTransform(Estimator):
         """
         self._check_params()
         moments = getattr(self, "_moments", None)
+        if moments is None:
+            self._remember_names(names_of(X))
+        else:
+            self._check_names(names_of(X))
         width = None if moments is None else len(moments.mean)
         if isinstance(X, VectorSource):
             if width not in (None, X.d):
@@ -247,6 +255,7 @@ class DQTransform(Estimator):
     def transform(self, X: Any) -> Matrix:
         """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
         self._check_fitted()
+        self._check_names(names_of(X))
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
         return _in_pieces(array, len(self.components_), lambda rows: project(self, rows))
 
@@ -263,6 +272,17 @@ class DQTransform(Estimator):
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Names of the output columns: subspace, then axis within it."""
         self._check_fitted()
+        if input_features is not None:
+            check("get_feature_names_out", "input_features", input_features, sequence())
+            given = np.array(list(input_features), dtype=object)
+            if len(given) != self.n_features_in_:
+                raise InputError(
+                    f"input_features should have length equal to number of features "
+                    f"({self.n_features_in_}), got {len(given)}"
+                )
+            learned = getattr(self, "feature_names_in_", None)
+            if learned is not None and not np.array_equal(given, learned):
+                raise InputError("input_features is not equal to feature_names_in_")
         size = len(self.components_) // self.n_subspaces
         return np.array(
             [f"dq{group}_{axis}" for group in range(self.n_subspaces) for axis in range(size)],

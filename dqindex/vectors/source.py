@@ -68,6 +68,11 @@ class VectorSource(ABC):
         """Whether it has ids of its own; nothing is read for the answer."""
         return self._given_ids is not None
 
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of the dimensions, for a table with a column a dimension."""
+        return None
+
     # What a user calls.
 
     @cached_property

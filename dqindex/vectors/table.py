@@ -169,6 +169,11 @@ class TableVectors(VectorSource):
                         out[places[begin:end]] = rows[wanted[begin:end] - start]
                 start += len(rows)
 
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of the dimensions, for a table with a column a dimension."""
+        return list(self._layout.vectors) if self._layout.wide else None
+
     # Ids.
 
     @property
