@@ -65,7 +65,8 @@ def open_regular(path: Path | str) -> BufferedReader:
         os.close(handle)
         what = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
         raise StorageError(f"{path}: is {what}; name a file")
-    return os.fdopen(handle, "rb")
+    # Opened by its path, so that messages of what reads it name the file and not a number.
+    return open(path, "rb", opener=lambda *_: handle)
 
 
 def read_regular(path: Path | str) -> bytes:
