@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import DQWarning, InputError
+from dqindex.vectors import open_vectors
 
 Names = npt.NDArray[np.object_]
 # Names that a message lists of each kind.
@@ -16,13 +17,13 @@ SHOWN = 5
 
 
 def names_of(X: Any) -> Names | None:
-    """Names of the columns of a frame where all are text; None for all else."""
+    """Names of the dimensions of a frame, or source, whose columns all have names; else None."""
     columns = getattr(X, "columns", None)
-    if columns is None or not len(columns):
+    if columns is None or not all(isinstance(name, str) for name in columns):
         return None
-    if not all(isinstance(name, str) for name in columns):
-        return None
-    return np.array(list(columns), dtype=object)
+    # Those that hold the vectors, without that of the ids.
+    used = open_vectors(X).columns
+    return None if used is None else np.array(used, dtype=object)
 
 
 def check_names(names: Names | None, learned: Names | None, owner: str) -> None:

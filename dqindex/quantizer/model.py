@@ -30,7 +30,7 @@ from dqindex.quantizer.beam import BeamSearch
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
-from dqindex.quantizer.feature_names import Names
+from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model_file import FORMAT, ModelParts, pack, unpack
@@ -40,7 +40,7 @@ from dqindex.quantizer.transform import DQTransform, learn_axes, lift, project
 from dqindex.storage.files import atomic_file
 from dqindex.storage.records import Record
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
-from dqindex.vectors import VectorSource, open_vectors
+from dqindex.vectors import open_vectors
 from dqindex.vectors.extent import check_longest, row_norms
 from dqindex.vectors.matrix import check_matrix, check_width
 
@@ -197,7 +197,7 @@ class DQModel(Estimator):
         check("DQModel.fit", "progress", progress, or_none(callback()))
         report = progress or no_progress
         source = open_vectors(X)
-        self._remember_names(_names(source))
+        self._remember_names(names_of(X))
         tokens = len(self.coarse) + self.n_subspaces
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
         check_longest(float(row_norms(rows).max()), source.name)
@@ -324,12 +324,8 @@ class DQModel(Estimator):
     def _rows(self, X: Any) -> Matrix:
         """`X` as a matrix that was checked; of a frame, the columns that `fit` reads."""
         self._check_fitted()
-        if not hasattr(X, "columns"):
-            self._check_names(None)
-            return check_matrix(X, "DQModel", width=self.n_features_in_)
-        source = open_vectors(X)
-        self._check_names(_names(source))
-        return check_matrix(source.read(), "DQModel", width=self.n_features_in_)
+        self._check_names(names_of(X))
+        return check_matrix(X, "DQModel", width=self.n_features_in_)
 
     def encode(self, X: Any) -> Codes:
         """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
@@ -462,10 +458,6 @@ def _matrix(block: Any) -> Matrix:
     if not isinstance(block, np.ndarray) or block.ndim != 2 or block.dtype.kind != "f":
         raise InputError("DQModel.encode_blocks: a block is no (b, d) array of floats")
     return block
-
-
-def _names(source: VectorSource) -> Names | None:
-    return None if source.columns is None else np.array(source.columns, dtype=object)
 
 
 class _Coder:
