@@ -349,3 +349,63 @@ def test_version(run):
     from dqindex import __version__
 
     assert run("--version").stdout == f"dqindex, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "fit v.npy -o v.npy -L 4 -K 16",
+        "fit v.npy -o hard.npy -L 4 -K 16",
+        "encode m.safetensors v.npy -o v.npy",
+        "encode m.safetensors v.npy -o soft.npy",
+        "decode m.safetensors c.npy -o c.npy",
+        "search i q.parquet -o q.parquet",
+        "search i v.npy -o i/found.jsonl",
+        "build i/v.npy -o i --spec DQ4,PQ4",
+        "sids extract v.parquet -o v.parquet -L 4 -K 16",
+        "sids extract v.npy -o m.safetensors --model m.safetensors",
+        "sids append s.parquet v.parquet -o v.parquet",
+        "sids append s.parquet v.parquet -o new.parquet --delta s.parquet",
+        "sids append s.parquet v.parquet -o new.parquet --delta new.parquet",
+        "sids refit s.parquet v.parquet -o v.parquet",
+        "sids export s.parquet -o s.parquet --format parquet",
+        "sids neighbors s.parquet -o s.parquet",
+        "bench report r.jsonl -o r.jsonl",
+        "bench report r.jsonl -o p.html --png p.html",
+        "bench run --data v.npy --spec PQ4 -o v.npy",
+    ],
+)
+def test_an_output_is_never_an_input(base, run, arguments):
+    files = ("v.npy", "q.parquet", "v.parquet", "c.npy", "m.safetensors", "s.parquet", "r.jsonl")
+    (base / "i").mkdir()
+    for name in (*files, "i/v.npy", "i/manifest.json"):
+        if not (base / name).exists():
+            (base / name).write_text(f"mine: {name}")
+    (base / "hard.npy").hardlink_to(base / "v.npy")
+    (base / "soft.npy").symlink_to("v.npy")
+    before = {file: file.read_bytes() for file in sorted(base.rglob("*")) if file.is_file()}
+    failed(run(*arguments.split()), 1, "choose another")
+    after = {file: file.read_bytes() for file in sorted(base.rglob("*")) if file.is_file()}
+    assert after == before
+
+
+def test_closed_and_full_standard_output(base, run):
+    """What can't be printed is an error; what prints nothing works."""
+    shell = ["bash", "-c"]
+    dqindex = f"{sys.executable} -m dqindex"
+
+    def call(words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*shell, words], cwd=base, capture_output=True, text=True, check=False
+        )
+
+    failed(call(f"{dqindex} fit v.npy -o m.safetensors -L 4 -K 16 --json >&-"), 1, "is closed")
+    for command in ("info m.safetensors", "info m.safetensors --json", "--version", "--help"):
+        done = call(f"{dqindex} {command} >&-")
+        failed(done, 1, "standard output: is closed")
+        if Path("/dev/full").exists():
+            done = call(f"{dqindex} {command} >/dev/full")
+            failed(done, 1, "standard output: cannot be written", "No space left")
+    done = call(f"{dqindex} fit v.npy -o n.safetensors -L 4 -K 16 <&- >&- 2>&-")
+    assert done.returncode == 0
+    assert (base / "n.safetensors").read_bytes() == (base / "m.safetensors").read_bytes()

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from dqindex.errors import BusyError, StorageError
+from dqindex.errors import BusyError, InputError, StorageError
 from dqindex.storage.files import TEMPORARY, atomic_file, check_writable
 from dqindex.storage.lock import exclusive
+from dqindex.storage.outputs import check_output, refuse_inputs
 
 
 def names(folder: Path) -> list[str]:
@@ -136,3 +137,54 @@ def test_the_next_write_removes_what_a_killed_one_left_and_nothing_else(tmp_path
     with atomic_file(tmp_path / "two") as file:
         file.write(b"whole")
     assert names(tmp_path) == sorted(["two", *kept])
+
+
+# Outputs.
+
+
+def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path):
+    whole = tmp_path / "whole.hdf5"
+    whole.write_bytes(b"mine")
+    (tmp_path / "hard.npy").hardlink_to(whole)
+    (tmp_path / "soft.npy").symlink_to(whole)
+    folder = tmp_path / "parts"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.parquet").touch()
+    (tmp_path / "link").symlink_to(folder)
+    index = tmp_path / "index"
+    index.mkdir()
+    (index / "manifest.json").touch()
+    (index / "v.npy").touch()
+    refused = [
+        (whole, whole),
+        (tmp_path / "hard.npy", whole),
+        (tmp_path / "soft.npy", whole),
+        (whole, tmp_path / "soft.npy"),
+        (tmp_path / "parts" / ".." / "whole.hdf5", whole),
+        (whole, f"{whole}:train"),
+        (folder, folder),
+        (folder / "new.parquet", folder),
+        (folder / "deep" / "new.parquet", folder),
+        (tmp_path / "link" / "new.parquet", folder),
+        (folder / "new.parquet", tmp_path / "link"),
+        (folder / "a.parquet", f"{folder}/*.parquet"),
+        (index, index / "v.npy"),
+        (tmp_path / "new", tmp_path / "new"),
+    ]
+    for output, given in refused:
+        with pytest.raises(InputError, match="choose another"):
+            refuse_inputs(output, None, given)
+    allowed = [
+        (tmp_path / "other", whole),
+        (tmp_path / "parts.parquet", folder),
+        (tmp_path / "new", f"{whole}:train"),
+        (tmp_path, whole),
+        (tmp_path / "new", "s3://bucket/new"),
+    ]
+    for output, given in allowed:
+        refuse_inputs(output, given)
+    with pytest.raises(InputError, match="choose another"):
+        check_output(whole, whole)
+    with pytest.raises(StorageError, match="make the folder first"):
+        check_output(tmp_path / "none" / "x", whole)
+    assert whole.read_bytes() == b"mine"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from dqindex._version import __version__
 from dqindex.cli.lazy import LazyGroup
+from dqindex.cli.streams import guard, let_go
 
 # Command, which is also its module's name, and its line in the help.
 COMMANDS = {
@@ -48,8 +48,10 @@ def main(args: list[str] | None = None) -> None:
     # So that a polite kill cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args = sys.argv[1:] if args is None else args
+    guard()
     try:
         cli.main(args, prog_name="dqindex", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -59,12 +61,14 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader went away; point stdout elsewhere so that the exit flush is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader went away.
+        let_go()
         sys.exit(1)
     except Exception as error:
         if "--debug" in args:
+            let_go()
             raise
+        let_go()
         click.echo(f"error: {_one_line(error)}", err=True)
         sys.exit(1)
 

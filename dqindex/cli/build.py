@@ -76,11 +76,13 @@ def command(
     from dqindex.index.build import build_index
     from dqindex.index.folder import write_folder
     from dqindex.index.target import build_to_target
+    from dqindex.storage.outputs import refuse_inputs
 
     if spec is None and target_recall is None:
         raise click.UsageError("give --spec, or --target-recall to have one chosen")
     if max_bytes is not None and (target_recall is None or spec is not None):
         raise click.UsageError("--max-bytes is for --target-recall without --spec")
+    refuse_inputs(output, vectors, ids_path)
     source = options.open_source(vectors, vector_column, id_column, ids_path)
     with write_folder(output) as writer, progress(quiet) as report:
         if target_recall is not None:

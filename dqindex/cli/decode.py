@@ -10,6 +10,7 @@ from dqindex.cli.terminal import progress, say
 from dqindex.errors import InputError
 from dqindex.quantizer.model import DQModel
 from dqindex.storage.matrix import matrix_writer
+from dqindex.storage.outputs import check_output
 
 
 @click.command("decode")
@@ -32,6 +33,7 @@ def command(
     quiet: bool,
 ) -> None:
     """Turn CODES (from 'dqindex encode') back into the vectors that they stand for."""
+    check_output(output, model, codes)
     source = options.open_source(codes, None, id_column)
     if source.dtype.kind not in "iu":
         raise InputError(f"{codes}: holds {source.dtype}, not codes; give what 'encode' wrote")

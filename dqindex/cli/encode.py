@@ -36,7 +36,9 @@ def command(
     from dqindex.quantizer.encoding import code_dtype
     from dqindex.quantizer.model import DQModel
     from dqindex.storage.matrix import matrix_writer
+    from dqindex.storage.outputs import check_output
 
+    check_output(output, model, vectors, ids_path)
     source = options.open_source(vectors, vector_column, id_column, ids_path)
     loaded = DQModel.load(model)
     shape = (source.n, len(loaded.code_sizes()))

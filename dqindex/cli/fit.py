@@ -11,7 +11,7 @@ from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.family import new_model
-from dqindex.storage.files import check_writable
+from dqindex.storage.outputs import check_output
 
 
 @click.command("fit")
@@ -39,7 +39,7 @@ def command(
     **settings: Any,
 ) -> None:
     """Learn a model of VECTORS: mean, rotation, and one codebook a token."""
-    check_writable(output)
+    check_output(output, vectors)
     source = options.open_source(vectors, vector_column, None)
     model = new_model(**settings)
     with progress(quiet) as report, thread_limit(threads):

@@ -54,14 +54,14 @@ def command(
     neighbours, the nearest first. --json prints JSON lines on stdout.
     """
     from dqindex.index.index import open_index
-    from dqindex.storage.files import check_writable
+    from dqindex.storage.outputs import check_output
 
     if output is not None:
         if Path(output).suffix not in (".parquet", ".jsonl"):
             raise click.BadParameter(
                 f"{output!r} ends in neither .parquet nor .jsonl", param_hint="-o"
             )
-        check_writable(output)
+        check_output(output, index, queries)
     opened = open_index(index)
     source = options.open_source(queries, vector_column, id_column)
     result = opened.search(source, k, parameters=parameters, threads=threads)

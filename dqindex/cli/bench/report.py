@@ -12,7 +12,7 @@ from dqindex.report.page import write_page
 from dqindex.report.picture import write_picture
 from dqindex.sids.semantic_ids import read_sids
 from dqindex.sids.titles import read_titles
-from dqindex.storage.files import check_writable
+from dqindex.storage.outputs import check_output
 
 
 @click.command("report")
@@ -63,8 +63,10 @@ def command(
         raise click.UsageError("give -o REPORT.html, --png PICTURE.png, or both")
     if map_path is None and (vectors or titles):
         raise click.UsageError("--vectors and --titles are for the items of --sids")
-    for path in filter(None, (output, png)):
-        check_writable(path)
+    inputs = (*results, map_path, vectors, titles)
+    for path, other in ((output, None), (png, output)):
+        if path is not None:
+            check_output(path, *inputs, other)
     records = read_results(results)
     if output is not None:
         sids = None if map_path is None else read_sids(map_path)

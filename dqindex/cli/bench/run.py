@@ -13,6 +13,7 @@ from dqindex.bench.peers import PEERS
 from dqindex.bench.run import DEFAULT_THREADS, run
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
+from dqindex.storage.outputs import refuse_inputs
 
 
 def _numbers(words: str) -> list[float]:
@@ -110,6 +111,7 @@ def command(
     """
     if not specs and not peers:
         raise click.UsageError("nothing to measure; give --spec or --peer")
+    refuse_inputs(output, data, queries)
     description = Description(data, queries, metric, n_queries, seed, vector_column)
     with progress(quiet) as report:
         outcome = run(

@@ -32,11 +32,12 @@ def command(
 ) -> None:
     """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
     from dqindex.sids.map_file import model_beside
-    from dqindex.storage.files import check_writable
+    from dqindex.storage.outputs import check_output
 
-    for path in (output, delta):
-        if path is not None:
-            check_writable(path)
+    inputs = (items, ids_path, model_path)
+    check_output(output, *inputs)
+    if delta is not None:
+        check_output(delta, *inputs, map_path, output)
     sids = loading.load_with_model(map_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
     with progress(quiet) as report:

@@ -23,9 +23,9 @@ from dqindex.cli.terminal import say
 def command(map_path: str, output: str, form: str, quiet: bool) -> None:
     """Write MAP (in any of the formats) in the format a recommender reads."""
     from dqindex.sids.semantic_ids import read_sids
-    from dqindex.storage.files import check_writable
+    from dqindex.storage.outputs import check_output
 
-    check_writable(output)
+    check_output(output, map_path)
     sids = read_sids(map_path)
     sids.export(output, form)
     say(f"{output}: {len(sids):,} items as {form}", quiet)

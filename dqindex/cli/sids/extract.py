@@ -56,9 +56,9 @@ def command(
     from dqindex.quantizer.model import DQModel
     from dqindex.sids.map_file import model_beside
     from dqindex.sids.semantic_ids import semantic_ids
-    from dqindex.storage.files import check_writable
+    from dqindex.storage.outputs import check_output
 
-    check_writable(output)
+    check_output(output, items, ids_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
     model = None if model_path is None else DQModel.load(model_path)
     with progress(quiet) as report:

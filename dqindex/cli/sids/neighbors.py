@@ -30,8 +30,10 @@ def command(map_path: str, output: str, k: int, threads: int | None, quiet: bool
     from dqindex.sids.linkage import linkage
     from dqindex.sids.semantic_ids import read_sids
     from dqindex.storage.files import atomic_file
+    from dqindex.storage.outputs import check_output
     from dqindex.storage.tables import table_writer
 
+    check_output(output, map_path)
     sids = read_sids(map_path)
     ids = sids.item_ids
     schema = pa.schema([("source", ids.type), ("target", ids.type), ("weight", pa.float32())])

@@ -45,9 +45,9 @@ def command(
     meaning. Prints the churn of items in both maps, beside that of a fit from nothing.
     """
     from dqindex.sids.map_file import model_beside
-    from dqindex.storage.files import check_writable
+    from dqindex.storage.outputs import check_output
 
-    check_writable(output)
+    check_output(output, items, ids_path, model_path)
     sids = loading.load_with_model(map_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
     with progress(quiet) as report:
