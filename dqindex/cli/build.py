@@ -54,6 +54,7 @@ from dqindex.cli.terminal import progress, say, table
     help="Vectors to train on.  [default: by the spec]",
 )
 @options.source
+@options.skip_invalid
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
 def command(
     vectors: str,
@@ -64,6 +65,7 @@ def command(
     vector_column: str | None,
     id_column: str | None,
     ids_path: str | None,
+    skip_invalid: bool,
     quiet: bool,
     as_json: bool,
     **settings: Any,
@@ -83,7 +85,7 @@ def command(
     if max_bytes is not None and (target_recall is None or spec is not None):
         raise click.UsageError("--max-bytes is for --target-recall without --spec")
     refuse_inputs(output, vectors, ids_path)
-    source = options.open_source(vectors, vector_column, id_column, ids_path)
+    source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
     with write_folder(output) as writer, progress(quiet) as report:
         if target_recall is not None:
             index = build_to_target(
@@ -92,6 +94,7 @@ def command(
         elif spec is not None:
             index = build_index(source, spec, progress=report, **settings)
         index.save(writer)
+    options.tell_skipped(source, output, quiet)
     if as_json:
         click.echo(json.dumps({**index.manifest, "training_seconds": index.training_seconds}))
         return

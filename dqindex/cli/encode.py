@@ -19,6 +19,7 @@ from dqindex.cli.terminal import progress, say
     help=".npy, or .parquet with the ids and a list column 'codes'.",
 )
 @options.source
+@options.skip_invalid
 @options.compose(options.block_rows, options.threads, options.quiet)
 def command(
     model: str,
@@ -29,6 +30,7 @@ def command(
     ids_path: str | None,
     block_rows: int | None,
     threads: int | None,
+    skip_invalid: bool,
     quiet: bool,
 ) -> None:
     """Turn VECTORS into codes by MODEL, one code a subspace, a block at a time."""
@@ -39,7 +41,7 @@ def command(
     from dqindex.storage.outputs import check_output
 
     check_output(output, model, vectors, ids_path)
-    source = options.open_source(vectors, vector_column, id_column, ids_path)
+    source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
     loaded = DQModel.load(model)
     shape = (source.n, len(loaded.code_sizes()))
     dtype = code_dtype(max(loaded.code_sizes()))
@@ -53,4 +55,5 @@ def command(
             write(codes)
             done += len(codes)
             report("encode", done, source.n)
+    options.tell_skipped(source, output, quiet)
     say(f"{output}: codes {shape[0]:,} x {shape[1]} {dtype}", quiet)

@@ -27,25 +27,32 @@ from dqindex.storage.outputs import check_output
     help="Axes to keep, the largest first.  [default: all]",
 )
 @options.compose(
-    options.vector_column, options.threads, options.seed, options.quiet, options.as_json
+    options.vector_column,
+    options.skip_invalid,
+    options.threads,
+    options.seed,
+    options.quiet,
+    options.as_json,
 )
 def command(
     vectors: str,
     output: str,
     vector_column: str | None,
     threads: int | None,
+    skip_invalid: bool,
     quiet: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Learn a model of VECTORS: mean, rotation, and one codebook a token."""
     check_output(output, vectors)
-    source = options.open_source(vectors, vector_column, None)
+    source = options.open_source(vectors, vector_column, None, skip_invalid=skip_invalid)
     model = new_model(**settings)
     with progress(quiet) as report, thread_limit(threads):
         source.check(progress=report)
         model.fit(source, progress=report)
     model.save(output)
+    options.tell_skipped(source, output, quiet)
     found = {
         "model": output,
         "fingerprint": model.fingerprint,

@@ -7,8 +7,13 @@ from functools import reduce
 from typing import Any, TypeVar
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from dqindex.cli.terminal import say
+from dqindex.storage.files import atomic_file
 from dqindex.vectors import VectorSource, open_vectors, read_ids
+from dqindex.vectors.usable import UsableVectors
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -43,6 +48,12 @@ ids = click.option(
     "ids_path",
     metavar="FILE",
     help="Ids for a format that has none: a one-column Parquet file, or a 1-d .npy of integers.",
+)
+skip_invalid = click.option(
+    "--skip-invalid",
+    is_flag=True,
+    help="Leave out rows that are null, of another width, or not finite; the output's name with "
+    ".skipped.parquet gets their ids.",
 )
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -172,9 +183,29 @@ source = compose(vector_column, id_column, ids)
 
 
 def open_source(
-    path: str, vector_column: str | None, id_column: str | None, ids_path: str | None = None
+    path: str,
+    vector_column: str | None,
+    id_column: str | None,
+    ids_path: str | None = None,
+    skip_invalid: bool = False,
 ) -> VectorSource:
     """The vectors that a command's source options describe."""
-    if ids_path is None:
-        return open_vectors(path, vector_column=vector_column, id_column=id_column)
-    return open_vectors(path, vector_column=vector_column, ids=read_ids(ids_path, id_column))
+    ids = None
+    if ids_path is not None:
+        ids, id_column = read_ids(ids_path, id_column), None
+    return open_vectors(
+        path, vector_column=vector_column, id_column=id_column, ids=ids, skip_invalid=skip_invalid
+    )
+
+
+def tell_skipped(source: VectorSource, output: str, quiet: bool) -> None:
+    """After ``--skip-invalid``: say how many rows were left out, and write which."""
+    if not isinstance(source, UsableVectors):
+        return
+    skipped = source.skipped_ids
+    path = f"{output.rstrip('/')}.skipped.parquet"
+    with atomic_file(path) as file:
+        table = pa.table({"item_id": skipped})
+        pq.write_table(table, pa.PythonFile(file, mode="w"), write_page_checksum=True)
+    rows = len(skipped) + source.n
+    say(f"{path}: {len(skipped):,} of {rows:,} rows can't be used and are left out", quiet)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dqindex._parameters import checked, or_none, text
+from dqindex._parameters import boolean, checked, or_none, text
 from dqindex.errors import FileFormatError, InputError, StorageError
 from dqindex.vectors.array import GIVE, open_array
 from dqindex.vectors.files import require_regular
@@ -18,13 +18,23 @@ FORMATS = (
 )
 
 
-@checked(vector_column=or_none(text()), id_column=or_none(text()))
+class How(NamedTuple):
+    """How a source is read: which columns, what of rows that can't be used, and how wide."""
+
+    vector_column: str | None = None
+    id_column: str | None = None
+    lenient: bool = False
+    width: int | None = None
+
+
+@checked(vector_column=or_none(text()), id_column=or_none(text()), skip_invalid=boolean())
 def open_vectors(
     path: Any,
     *,
     vector_column: str | None = None,
     id_column: str | None = None,
     ids: Any = None,
+    skip_invalid: bool = False,
 ) -> VectorSource:
     """Open vectors of any supported format or kind.
 
@@ -42,10 +52,15 @@ def open_vectors(
         Tables: the column with the ids; by default ``item_id`` or ``id`` where there is one.
     ids : array-like of n integers or strings, optional
         The ids, for what holds none.
+    skip_invalid : bool
+        Leave out rows that are null, of another width, or hold a null, NaN or infinity, instead of
+        refusing the first. It costs a pass over all rows.
 
     Returns
     -------
     VectorSource
+        With `skip_invalid`, its ``skipped`` are the rows that were left out, and ``skipped_ids``
+        their ids.
 
     Raises
     ------
@@ -65,33 +80,39 @@ def open_vectors(
     >>> [block.shape for block in source.blocks(2)]
     [(2, 3), (1, 3)]
     """
-    source = _open(path, vector_column, id_column)
-    return source if ids is None else source.with_ids(ids)
+    source = _open(path, How(vector_column, id_column, skip_invalid))
+    if ids is not None:
+        source.with_ids(ids)
+    if not skip_invalid:
+        return source
+    from dqindex.vectors.usable import UsableVectors
+
+    return UsableVectors(source)
 
 
-def _open(source: Any, vector_column: str | None, id_column: str | None) -> VectorSource:
+def _open(source: Any, how: How) -> VectorSource:
     if isinstance(source, str | Path):
-        return _open_path(source, vector_column, id_column)
+        return _open_path(source, how)
     if isinstance(source, list | tuple) and source:
         if all(isinstance(path, str | Path) for path in source):
-            return _open_tables(f"{len(source)} paths", source, vector_column, id_column)
+            return _open_tables(f"{len(source)} paths", source, how)
         if hasattr(source[0], "schema") or getattr(source[0], "ndim", 0) == 2:
-            return _spool(iter(source), vector_column, id_column)
+            return _spool(iter(source), how)
     if isinstance(source, VectorSource):
-        _no_columns(source.name, vector_column, id_column, "is open already")
+        _no_columns(source.name, how, "is open already")
         return source
     if not hasattr(source, "dtype") or hasattr(source, "__arrow_c_stream__"):
-        found = _open_table(source, vector_column, id_column)
+        found = _open_table(source, how)
         if found is not None:
             return found
     if hasattr(source, "__next__"):
-        return _spool(source, vector_column, id_column)
-    _no_columns(type(source).__name__, vector_column, id_column, "has no columns")
+        return _spool(source, how)
+    _no_columns(type(source).__name__, how, "has no columns")
     return open_array(source)
 
 
-def _no_columns(name: str, vector_column: str | None, id_column: str | None, because: str) -> None:
-    if vector_column is not None or id_column is not None:
+def _no_columns(name: str, how: How, because: str) -> None:
+    if how.vector_column is not None or how.id_column is not None:
         raise InputError(f"{name}: {because}; leave out --vector-column and --id-column")
 
 
@@ -107,7 +128,7 @@ def _split(path: str | Path) -> tuple[Path, str | None]:
     return Path(text), None
 
 
-def _open_path(path: str | Path, vector_column: str | None, id_column: str | None) -> VectorSource:
+def _open_path(path: str | Path, how: How) -> VectorSource:
     from dqindex.vectors.folder import is_glob
     from dqindex.vectors.parts import ARROW, PARQUET
 
@@ -122,13 +143,13 @@ def _open_path(path: str | Path, vector_column: str | None, id_column: str | Non
         ):
             if file.is_file():
                 _not_empty(file)
-            return _open_tables(str(path), [path], vector_column, id_column)
+            return _open_tables(str(path), [path], how)
         if not file.exists():
             raise StorageError(f"{file}: no such file; give one of {FORMATS}")
         require_regular(file)
         if suffix not in READERS:
             raise FileFormatError(f"{file}: unknown format {suffix!r}; give one of {FORMATS}")
-        _no_columns(str(file), vector_column, id_column, f"a {suffix} file has no columns")
+        _no_columns(str(file), how, f"a {suffix} file has no columns")
         _not_empty(file)
         return READERS[suffix](file, part)
     except OSError as error:
@@ -186,32 +207,34 @@ PARTED = (".hdf5", ".h5", ".safetensors")
 # Tables and streams.
 
 
-def _open_tables(
-    name: str, paths: Any, vector_column: str | None, id_column: str | None
-) -> VectorSource:
+def _open_tables(name: str, paths: Any, how: How) -> VectorSource:
     from dqindex.vectors.folder import open_parts
+
+    return _table(name, open_parts(paths), how)
+
+
+def _table(name: str, parts: Any, how: How) -> VectorSource:
     from dqindex.vectors.table import TableVectors
 
-    return TableVectors(name, open_parts(paths), vector_column, id_column)
+    return TableVectors(
+        name, parts, how.vector_column, how.id_column, lenient=how.lenient, width=how.width
+    )
 
 
-def _open_table(
-    source: Any, vector_column: str | None, id_column: str | None
-) -> VectorSource | None:
+def _open_table(source: Any, how: How) -> VectorSource | None:
     """A table in memory or a stream of one; None for what is neither."""
     from dqindex.vectors.memory import stream_of, table_parts
-    from dqindex.vectors.table import TableVectors
 
     parts = table_parts(source)
     if parts is not None:
-        return TableVectors(parts[0].name, parts, vector_column, id_column)
+        return _table(parts[0].name, parts, how)
     batches = stream_of(source)
-    return None if batches is None else _spool(batches, vector_column, id_column, "stream")
+    return None if batches is None else _spool(batches, how, "stream")
 
 
-def _spool(
-    blocks: Iterator[Any], vector_column: str | None, id_column: str | None, name: str = "blocks"
-) -> VectorSource:
+def _spool(blocks: Iterator[Any], how: How, name: str = "blocks") -> VectorSource:
     from dqindex.vectors.spool import SpooledVectors
 
-    return SpooledVectors(name, blocks, lambda block: _open(block, vector_column, id_column))
+    return SpooledVectors(
+        name, blocks, lambda block, width: _open(block, how._replace(width=width))
+    )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex._parameters import callback, checked, integer, or_none
-from dqindex._types import Float32, Float64, Progress, no_progress
+from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError, StorageError
 from dqindex.vectors.convert import check_dtype, to_float32, why_not_finite
 from dqindex.vectors.extent import Extent, Refused, check_longest, row_norms
@@ -32,7 +32,11 @@ class VectorSource(ABC):
         Number of vectors, and of dimensions.
     dtype : numpy.dtype
         As stored; what is handed out is always float32 (see `dqindex.vectors.convert`).
+    skipped : (m,) int64
+        Rows that ``skip_invalid`` left out, by their place in the source.
     """
+
+    skipped: Int64 = np.empty(0, dtype=np.int64)
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         check_dtype(dtype, name)
@@ -78,8 +82,17 @@ class VectorSource(ABC):
     @cached_property
     def ids(self) -> pa.Array | None:
         """The catalogue's own ids (integers or strings, distinct), or None where it has none."""
-        raw = self._given_ids if self._given_ids is not None else self._stored_ids()
+        raw = self._raw_ids()
         return None if raw is None else check_ids(raw, self.n, self.name)
+
+    def _raw_ids(self) -> Any:
+        """The ids as they were given or are stored, not checked."""
+        return self._given_ids if self._given_ids is not None else self._stored_ids()
+
+    @property
+    def skipped_ids(self) -> pa.Array:
+        """Ids of the rows that ``skip_invalid`` left out; their places where there are none."""
+        return pa.array(self.skipped)
 
     def with_ids(self, ids: Any) -> VectorSource:
         """Set the ids (array-like of n distinct integers or strings) and return self."""

@@ -13,8 +13,11 @@ import pyarrow as pa
 
 from dqindex.errors import InputError, StorageError
 from dqindex.vectors.convert import to_float32
-from dqindex.vectors.ids import unify
+from dqindex.vectors.ids import as_ids, unify
 from dqindex.vectors.source import VectorSource
+
+# A block, and the width that is expected of it.
+OpenBlock = Callable[[Any, int | None], VectorSource]
 
 
 class SpooledVectors(VectorSource):
@@ -25,7 +28,10 @@ class SpooledVectors(VectorSource):
     """
 
     def __init__(
-        self, name: str, blocks: Iterable[Any], open_block: Callable[[Any], VectorSource]
+        self,
+        name: str,
+        blocks: Iterable[Any],
+        open_block: OpenBlock,
     ) -> None:
         try:
             self._file = tempfile.TemporaryFile(prefix="dqindex-")  # noqa: SIM115 (lives with self)
@@ -40,7 +46,10 @@ class SpooledVectors(VectorSource):
         self._ids = unify(ids) if ids else None
 
     def _write(
-        self, name: str, blocks: Iterable[Any], open_block: Callable[[Any], VectorSource]
+        self,
+        name: str,
+        blocks: Iterable[Any],
+        open_block: OpenBlock,
     ) -> tuple[list[tuple[str, pa.ChunkedArray]], int, int]:
         """The ids of each block, the number of vectors and their width."""
         ids: list[tuple[str, pa.ChunkedArray]] = []
@@ -49,7 +58,7 @@ class SpooledVectors(VectorSource):
             if not _rows(block):
                 continue
             label = f"{name}, block {place}"
-            part = open_block(block)
+            part = open_block(block, d or None)
             if n and part.d != d:
                 raise InputError(
                     f"{label}: its vectors are {part.d} wide where those before are {d}; all must "
@@ -60,7 +69,7 @@ class SpooledVectors(VectorSource):
             for window in part._windows(part.default_block_rows()):
                 self._file.write(to_float32(window).tobytes())
             if part.has_ids:
-                ids.append((label, pa.chunked_array([part.ids])))
+                ids.append((label, pa.chunked_array([as_ids(part._raw_ids(), label)])))
             self._last = part
             n, d = n + part.n, part.d
         self._file.flush()

@@ -20,6 +20,9 @@ from dqindex.vectors.source import VectorSource
 class TableVectors(VectorSource):
     """The rows of all parts, in order.
 
+    `lenient`: rows that are null, of another width, or hold a null are NaN, and not refused.
+    `width` is what lists have whose type does not say it; by default that of the first.
+
     A list column, or in a wide table one column a dimension. Ids: `id_column`, else a column
     ``item_id`` or ``id``. Every part must have the columns of the first, of the same width; the
     types of numbers, and of integer ids, may differ.
@@ -33,12 +36,14 @@ class TableVectors(VectorSource):
         id_column: str | None = None,
         *,
         lenient: bool = False,
+        width: int | None = None,
     ) -> None:
         self._parts = list(parts)
         self._lenient = lenient
         layouts = self._layouts(name, vector_column, id_column)
         self._layout = layouts[0]
-        width = self._said_width(layouts)
+        said = self._said_width(layouts)
+        width = width if said is None else said
         self._groups = [
             (part, group, rows)
             for part in self._parts

@@ -36,6 +36,7 @@ from dqindex.cli.terminal import progress, say
     help="With --unique cap: most items an ID.",
 )
 @options.source
+@options.skip_invalid
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
 def command(
     items: str,
@@ -44,6 +45,7 @@ def command(
     vector_column: str | None,
     id_column: str | None,
     ids_path: str | None,
+    skip_invalid: bool,
     quiet: bool,
     as_json: bool,
     **settings: Any,
@@ -59,13 +61,14 @@ def command(
     from dqindex.storage.outputs import check_output
 
     check_output(output, items, ids_path, model_path)
-    source = options.open_source(items, vector_column, id_column, ids_path)
+    source = options.open_source(items, vector_column, id_column, ids_path, skip_invalid)
     model = None if model_path is None else DQModel.load(model_path)
     with progress(quiet) as report:
         sids = semantic_ids(source, model=model, progress=report, **settings)
     if model is None and sids.model is not None:
         sids.model.save(model_beside(output, sids.fingerprint))
     sids.save(output)
+    options.tell_skipped(source, output, quiet)
     summary = {
         "items": len(sids),
         "code_sizes": sids.sizes,
