@@ -21,7 +21,7 @@ from dq_vs_opq import SIZES
 
 import dqindex
 from dqindex.errors import DQWarning
-from dqindex.index.training import CODEBOOK_ITERATIONS, CODEBOOK_START, POINTS_PER_CODEWORD
+from dqindex.index.learning import CODEBOOK_ITERATIONS, CODEBOOK_START, POINTS_PER_CODEWORD
 
 DEFAULTS = {
     "n_iter": CODEBOOK_ITERATIONS,

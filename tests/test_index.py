@@ -182,7 +182,7 @@ def test_covariance_is_that_of_what_is_quantised(data):
             build_index(base, spec, covariance="residual")
     with pytest.raises(SpecError, match="has no DQ"):
         build_index(base, "PQ8", covariance="raw")
-    with pytest.raises(SpecError, match="covariance 'both'"):
+    with pytest.raises(InputError, match="covariance is 'both'"):
         build_index(base, "DQ8,PQ8", covariance="both")
 
 

@@ -122,8 +122,8 @@ def test_what_cannot_be_reached_is_said_with_what_can(base):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"target_recall": 1.0}, "target recall is 1.0"),
-        ({"target_recall": 0.5, "max_bytes": 0}, "max bytes is 0"),
+        ({"target_recall": 1.0}, "target_recall is 1.0"),
+        ({"target_recall": 0.5, "max_bytes": 0}, "max_bytes is 0"),
         ({"target_recall": 0.5, "k": 0}, "k is 0"),
         ({"target_recall": 0.5, "covariance": "raw"}, "covariance is for a spec"),
     ],

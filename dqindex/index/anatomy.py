@@ -18,15 +18,24 @@ class Anatomy:
         Transforms from the input to `core`, outermost first.
     core : faiss.Index
         The index behind all transforms and refinements.
-    pq : faiss.ProductQuantizer or None
-        Of `core`, or of its storage.
     refine : faiss.IndexRefine or None
     """
 
     chain: list[Any]
     core: Any
-    pq: Any
     refine: Any
+
+    @property
+    def holder(self) -> Any:
+        """What holds the codes: the storage of a graph, else `core` itself."""
+        return (
+            faiss.downcast_index(self.core.storage) if hasattr(self.core, "storage") else self.core
+        )
+
+    @property
+    def pq(self) -> Any:
+        """The product quantizer of `holder`, a faiss.ProductQuantizer, or None."""
+        return getattr(self.holder, "pq", None)
 
     @property
     def ivf(self) -> Any:
@@ -55,5 +64,4 @@ def dissect(index: faiss.Index) -> Anatomy:
             core = faiss.downcast_index(core.base_index)
         else:
             break
-    holder = faiss.downcast_index(core.storage) if hasattr(core, "storage") else core
-    return Anatomy(chain, core, getattr(holder, "pq", None), refine)
+    return Anatomy(chain, core, refine)

@@ -6,15 +6,25 @@ from typing import Any
 
 import faiss
 
-from dqindex._types import Progress, no_progress
-from dqindex.errors import InputError, SpecError
+from dqindex._parameters import callback, checked, integer, one_of, or_none, text
+from dqindex._types import METRICS, Progress, no_progress
+from dqindex.errors import SpecError
 from dqindex.index.adding import add_blocks
-from dqindex.index.anatomy import dissect
+from dqindex.index.anatomy import Anatomy, dissect
 from dqindex.index.codecs import check_codecs
 from dqindex.index.folder import Manifest
 from dqindex.index.index import DQIndex
+from dqindex.index.learning import Settings
 from dqindex.index.spec import make_index, parse_spec
-from dqindex.index.training import check_covariance, least_rows, train, training_rows
+from dqindex.index.training import (
+    COVARIANCES,
+    Trained,
+    check_covariance,
+    check_rows,
+    least_rows,
+    train,
+    training_rows,
+)
 from dqindex.index.weight import code_bytes
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.balance import OBJECTIVES
@@ -27,6 +37,18 @@ LISTS_PER_PROBE = 16
 K_FACTOR = 8.0
 
 
+@checked(
+    spec=text(),
+    metric=one_of(*METRICS),
+    balance=one_of(*OBJECTIVES),
+    covariance=or_none(one_of(*COVARIANCES)),
+    polish=integer(0),
+    train_rows=or_none(integer(1)),
+    block_rows=or_none(integer(1)),
+    threads=or_none(integer(1)),
+    seed=integer(0),
+    progress=or_none(callback()),
+)
 def build_index(
     vectors: Any,
     spec: str,
@@ -91,39 +113,21 @@ def build_index(
     source = open_vectors(vectors)
     if metric == "cosine":
         source = RescaledVectors(source)
-    if balance not in OBJECTIVES:
-        raise InputError(f"balance is {balance!r}; use one of {', '.join(OBJECTIVES)}")
     report = progress or no_progress
     with thread_limit(threads):
         parsed = parse_spec(spec, source.d)
         index = make_index(parsed, source.d, metric)
         parts = dissect(index)
         covariance = check_covariance(parsed, parts, covariance)
-        if polish < 0 or (polish and (parsed.n_subspaces is None or parts.pq is None)):
-            raise SpecError(
-                f"spec {spec!r}: polish={polish} needs a DQ before a PQ, and 0 or more rounds"
-            )
-        if source.n < least_rows(parts):
-            raise InputError(
-                f"{source.name}: {source.n} vectors are too few for {spec!r}, which needs at "
-                f"least {least_rows(parts)}; use fewer lists or codewords"
-            )
+        settings = Settings(parsed, metric, balance, covariance, polish, seed)
+        _check_polish(settings, parts)
+        check_rows(parsed, parts, source.n, source.name)
         ids = source.ids
         check_codecs(index, spec, metric, source.check(block_rows, report))
         wanted = training_rows(parts, source.d) if train_rows is None else train_rows
         sample = source.sample(max(wanted, least_rows(parts)), seed=seed)
-        trained = train(
-            index,
-            parsed,
-            sample,
-            metric=metric,
-            balance=balance,
-            covariance=covariance,
-            polish_rounds=polish,
-            seed=seed,
-            progress=report,
-        )
         used = len(sample)
+        trained = train(index, sample, settings, report)
         del sample
         parameters = _default_parameters(index)
         done = 0
@@ -131,24 +135,43 @@ def build_index(
             done += added
             report("add", done, source.n)
         _precompute(index)
-    manifest: Manifest = {
-        "spec": spec,
-        "metric": metric,
-        "n": source.n,
-        "d": source.d,
+    manifest = _manifest(index, settings, trained, used, parameters)
+    return DQIndex(index, manifest, ids, trained.model, trained.seconds)
+
+
+def _check_polish(settings: Settings, parts: Anatomy) -> None:
+    spec = settings.spec
+    if settings.polish and (spec.n_subspaces is None or parts.pq is None):
+        raise SpecError(
+            f"spec {spec.text!r}: polish={settings.polish} turns a DQ for the PQ behind it, and "
+            "this spec has not both; leave it out"
+        )
+
+
+def _manifest(
+    index: faiss.Index,
+    settings: Settings,
+    trained: Trained,
+    train_rows: int,
+    parameters: dict[str, float],
+) -> Manifest:
+    return {
+        "spec": settings.spec.text,
+        "metric": settings.metric,
+        "n": int(index.ntotal),
+        "d": int(index.d),
         "bytes_per_vector": code_bytes(index),
         "search_parameters": parameters,
         "settings": {
-            "balance": balance if trained.transform is not None else None,
-            "covariance": trained.covariance,
-            "polish": polish,
-            "train_rows": used,
-            "seed": seed,
+            "balance": settings.balance if trained.transform is not None else None,
+            "covariance": settings.covariance,
+            "polish": settings.polish,
+            "train_rows": train_rows,
+            "seed": settings.seed,
         },
         "transform": None if trained.transform is None else trained.transform.summary(),
         "versions": versions(),
     }
-    return DQIndex(index, manifest, ids, trained.model, trained.seconds)
 
 
 def _precompute(index: faiss.Index) -> None:

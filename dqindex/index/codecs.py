@@ -22,9 +22,7 @@ def check_codecs(index: Any, spec: str, metric: str, extent: Extent) -> None:
     RangeError
     """
     parts = dissect(index)
-    core = parts.core
-    stored = faiss.downcast_index(core.storage) if hasattr(core, "storage") else core
-    _check_codec(stored, spec, metric, extent, bool(parts.chain))
+    _check_codec(parts.holder, spec, metric, extent, bool(parts.chain))
     if parts.refine is not None:
         refined = faiss.downcast_index(parts.refine.refine_index)
         # Below a normalisation alone, the refinement holds what comes in.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from dqindex._types import Float32, Int64, Progress, no_progress
+from dqindex._parameters import callback, checked, integer, number, one_of, or_none, text
+from dqindex._types import METRICS, Int64, Progress, no_progress
 from dqindex.errors import InputError, TargetError
-from dqindex.evaluation import exact_neighbors, recall_at, without_self
-from dqindex.index.anatomy import dissect
 from dqindex.index.build import build_index
 from dqindex.index.candidates import candidates, fill
 from dqindex.index.index import DQIndex
+from dqindex.index.trials import Queries, Trial, fastest, measure
 from dqindex.index.weight import weight
 from dqindex.parallel.threads import thread_limit
 from dqindex.vectors import VectorSource, open_vectors
@@ -22,62 +21,22 @@ from dqindex.vectors.rescaled import RescaledVectors
 
 SAMPLE_ROWS = 100_000
 QUERIES = 1000
-K_FACTORS = (2.0, 4.0, 8.0, 16.0)
 # Indexes of all vectors that are built before giving up.
 MOST_BUILT = 3
 # Rounds in which parameters are raised until the held-out half confirms them.
 MOST_ROUNDS = 4
-REPEATS = 3
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What a candidate reached on the sample, at the fastest setting that met the target.
-
-    Attributes
-    ----------
-    spec : str
-        As it would be built for all vectors.
-    bytes_per_vector : float
-        Of an index of all vectors, by `dqindex.index.weight.weight`.
-    parameters : dict
-        The setting: the one of highest recall where none met the target.
-    recall : float
-    qps : float
-        Queries a second on one thread.
-    met : bool
-    """
-
-    spec: str
-    bytes_per_vector: float
-    parameters: dict[str, float]
-    recall: float
-    qps: float
-    met: bool
-
-
-class _Queries:
-    """Rows that are asked, and their true neighbours among the others."""
-
-    def __init__(self, source: VectorSource, rows: Int64, k: int, metric: str) -> None:
-        self.rows, self.k = rows, k
-        self.vectors: Float32 = source.rows(rows)
-        found, _ = exact_neighbors(source, self.vectors, k + 1, metric=metric)
-        self.true = without_self(found, rows)
-
-    def measure(self, index: DQIndex, part: slice) -> tuple[float, float]:
-        """Recall of some of the queries, and seconds a query on one thread."""
-        queries = self.vectors[part]
-        took = []
-        with thread_limit(1):
-            for _ in range(REPEATS):
-                began = perf_counter()
-                _, found = index.index.search(queries, self.k + 1)
-                took.append(perf_counter() - began)
-        recall = recall_at(without_self(found, self.rows[part]), self.true[part])
-        return recall, float(np.median(took)) / len(queries)
-
-
+@checked(
+    target_recall=number(more_than=0, less_than=1),
+    max_bytes=or_none(number(more_than=0)),
+    spec=or_none(text()),
+    k=integer(1),
+    metric=one_of(*METRICS),
+    threads=or_none(integer(1)),
+    seed=integer(0),
+    progress=or_none(callback()),
+)
 def build_to_target(
     vectors: Any,
     target_recall: float,
@@ -122,12 +81,6 @@ def build_to_target(
     InputError, SpecError, NonFiniteError
         If an argument or the vectors are unusable.
     """
-    if not 0 < target_recall < 1:
-        raise InputError(f"target recall is {target_recall}; give more than 0 and less than 1")
-    if max_bytes is not None and max_bytes <= 0:
-        raise InputError(f"max bytes is {max_bytes}; give more than 0")
-    if k < 1:
-        raise InputError(f"k is {k}; ask for at least 1 neighbour")
     if spec is None and settings.get("covariance") is not None:
         raise InputError("covariance is for a spec of your own; leave it out")
     source = open_vectors(vectors)
@@ -135,176 +88,148 @@ def build_to_target(
         raise InputError(
             f"{source.name}: {source.n} vectors are too few to measure recall; give a spec"
         )
+    report = progress or no_progress
     if metric == "cosine":
         source = RescaledVectors(source)
-    source.check()
-    tuner = _Tuner(source, target_recall, max_bytes, k, metric, threads, seed, progress, settings)
-    return tuner.run(spec)
+    source.check(progress=report)
+    task = _Task(source, target_recall, k, max_bytes, spec, metric, threads, seed, settings, report)
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(source.n, min(source.n, SAMPLE_ROWS), replace=False))
+    sample = open_vectors(source.rows(rows))
+    asked = np.sort(rng.choice(sample.n, min(QUERIES, sample.n // 4), replace=False))
+    queries = task.queries(sample, asked)
+    trials = task.trials(sample, queries)
+    met = sorted((trial for trial in trials if trial.met), key=lambda one: -one.qps)[:MOST_BUILT]
+    if not met:
+        raise TargetError(_reachable(task, trials, sample, queries))
+    everyone = task.queries(source, rows[asked])
+    best = 0.0
+    for trial in met:
+        index = task.build(source, trial.spec)
+        reached = _tune(index, everyone, task, trials)
+        if reached >= target_recall:
+            return index
+        best = max(best, reached)
+    raise TargetError(
+        f"recall {target_recall:g} is met on a sample of {sample.n:,} vectors, but not on all "
+        f"{source.n:,}: the best of {len(met)} indexes reaches {best:.3f}; ask for less, or allow "
+        "more bytes"
+    )
 
 
-class _Tuner:
-    """One run of `build_to_target`."""
+@dataclass(frozen=True)
+class _Task:
+    """What `build_to_target` was asked for, and the verbs that need all of it."""
 
-    def __init__(
-        self,
-        source: VectorSource,
-        target: float,
-        max_bytes: float | None,
-        k: int,
-        metric: str,
-        threads: int | None,
-        seed: int,
-        progress: Progress | None,
-        settings: dict[str, Any],
-    ) -> None:
-        self.source, self.target, self.max_bytes = source, target, max_bytes
-        self.k, self.metric, self.threads, self.seed = k, metric, threads, seed
-        self.report = progress or no_progress
-        self.settings = settings
-        self.trials: list[Trial] = []
+    source: VectorSource
+    target: float
+    k: int
+    max_bytes: float | None
+    spec: str | None
+    metric: str
+    threads: int | None
+    seed: int
+    settings: dict[str, Any]
+    report: Progress
 
-    def run(self, spec: str | None) -> DQIndex:
-        source, rng = self.source, np.random.default_rng(self.seed)
-        rows = np.sort(rng.choice(source.n, min(source.n, SAMPLE_ROWS), replace=False))
-        sample = open_vectors(source.rows(rows))
-        asked = np.sort(rng.choice(sample.n, min(QUERIES, sample.n // 4), replace=False))
-        queries = self._queries(sample, asked)
-        templates = self._candidates(self.max_bytes) if spec is None else [spec]
-        for place, template in enumerate(templates):
-            self.report("try", place, len(templates))
-            self.trials.append(self._try(template, sample, queries))
-        met = sorted((trial for trial in self.trials if trial.met), key=lambda one: -one.qps)
-        if not met:
-            raise TargetError(self._reachable(sample, queries, spec))
-        everyone = self._queries(source, rows[asked])
-        best = 0.0
-        for trial in met[:MOST_BUILT]:
-            index = self._build(source, trial.spec, self.report)
-            reached = self._tune(index, everyone)
-            if reached >= self.target:
-                return index
-            best = max(best, reached)
-        raise TargetError(
-            f"recall {self.target:g} is met on a sample of {sample.n:,} vectors, but not on all "
-            f"{source.n:,}: the best of {len(met[:MOST_BUILT])} indexes reaches {best:.3f}; ask "
-            "for less, or allow more bytes"
-        )
-
-    def _queries(self, source: VectorSource, rows: Int64) -> _Queries:
-        self.report("exact neighbours", 0, 0)
+    def queries(self, source: VectorSource, rows: Int64) -> Queries:
+        """Rows of `source`, with their exact neighbours."""
+        self.report("exact neighbours", 0, len(rows))
         with thread_limit(self.threads):
-            return _Queries(source, rows, self.k, self.metric)
+            found = Queries.of(source, rows, self.k, self.metric)
+        self.report("exact neighbours", len(rows), len(rows))
+        return found
 
-    def _candidates(self, max_bytes: float | None) -> list[str]:
+    def templates(self, max_bytes: float | None) -> list[str]:
+        """Specs that could be tried at this limit."""
         return candidates(self.source.n, self.source.d, max_bytes, self.metric)
 
-    def _try(self, template: str, sample: VectorSource, queries: _Queries) -> Trial:
+    def trials(self, sample: VectorSource, queries: Queries) -> list[Trial]:
+        """What each candidate reaches on the sample."""
+        templates = self.templates(self.max_bytes) if self.spec is None else [self.spec]
+        trials: list[Trial] = []
+        for template in templates:
+            self.report("try", len(trials), len(templates))
+            trials.append(self.trial(template, sample, queries))
+        self.report("try", len(trials), len(templates))
+        return trials
+
+    def trial(self, template: str, sample: VectorSource, queries: Queries) -> Trial:
         """Measure a candidate on the sample, with as many lists as suit the sample."""
         n, d = self.source.n, self.source.d
-        index = self._build(sample, fill(template, sample.n))
-        parameters, recall, seconds = self._fastest(index, queries, slice(None), self.target)
+        index = self.build(sample, fill(template, sample.n))
+        found = fastest(index, queries, self.target)
         spec = fill(template, n)
-        heavy = weight(spec, n, d, self.metric)
-        return Trial(spec, heavy, parameters, recall, 1 / seconds, recall >= self.target)
+        return Trial(
+            spec,
+            weight(spec, n, d, self.metric),
+            found.parameters,
+            found.recall,
+            1 / found.seconds,
+            found.recall >= self.target,
+        )
 
-    def _build(
-        self,
-        vectors: Any,
-        spec: str,
-        progress: Progress | None = None,
-    ) -> DQIndex:
+    def build(self, source: VectorSource, spec: str) -> DQIndex:
+        """Build `spec`; progress is told where it is of all vectors."""
         settings = self.settings
         if "DQ" not in spec:
             settings = {key: value for key, value in settings.items() if key != "polish"}
         return build_index(
-            vectors,
+            source,
             spec,
             metric=self.metric,
             threads=self.threads,
             seed=self.seed,
-            progress=progress,
+            progress=self.report if source is self.source else None,
             **settings,
         )
 
-    def _fastest(
-        self, index: DQIndex, queries: _Queries, part: slice, target: float
-    ) -> tuple[dict[str, float], float, float]:
-        """The fastest setting that reaches `target`, else that of the highest recall."""
-        fastest: tuple[dict[str, float], float, float] | None = None
-        highest: tuple[dict[str, float], float, float] = ({}, -1.0, 1.0)
-        for k_factor in _k_factors(index):
-            for nprobe in _probes(index):
-                parameters = {**k_factor, **nprobe}
-                index.set_parameters(parameters)
-                recall, seconds = queries.measure(index, part)
-                if recall > highest[1]:
-                    highest = parameters, recall, seconds
-                if recall >= target and (fastest is None or seconds < fastest[2]):
-                    fastest = parameters, recall, seconds
-                # More lists only take longer.
-                if recall >= target or (fastest is not None and seconds > fastest[2]):
-                    break
-        return fastest or highest
 
-    def _tune(self, index: DQIndex, queries: _Queries) -> float:
-        """Set the fastest parameters that meet the target, and record it; the recall confirmed."""
-        half = len(queries.rows) // 2
-        first, second = slice(0, half), slice(half, None)
-        goal, confirmed = self.target, 0.0
-        for _ in range(MOST_ROUNDS):
-            parameters, recall, _ = self._fastest(index, queries, first, goal)
-            index.set_parameters(parameters)
-            confirmed, seconds = queries.measure(index, second)
-            if confirmed >= self.target:
-                index.manifest["search_parameters"] = parameters
-                index.manifest["target"] = {
-                    "recall": self.target,
-                    "k": self.k,
-                    "max_bytes": self.max_bytes,
-                    "confirmed_recall": confirmed,
-                    "confirmed_queries": len(queries.rows) - half,
-                    "qps_one_thread": 1 / seconds,
-                    "candidates": [asdict(trial) for trial in self.trials],
-                }
-                break
-            if recall < goal:
-                break
-            goal += self.target - confirmed
-        return confirmed
-
-    def _reachable(self, sample: VectorSource, queries: _Queries, spec: str | None) -> str:
-        """What to say where no candidate meets the target."""
-        wanted = f"recall {self.target:g}"
-        limit = "" if self.max_bytes is None else f" at {self.max_bytes:g} bytes a vector"
-        if self.trials:
-            best = max(self.trials, key=lambda trial: trial.recall)
-            text = (
-                f"{wanted}{limit} cannot be reached: the best of {len(self.trials)} candidates is "
-                f"{best.recall:.3f} ({best.spec}, {best.bytes_per_vector:.1f} bytes a vector)"
-            )
-        else:
-            text = f"{wanted}{limit} cannot be reached: no index is so small"
-        if spec is not None:
-            return f"{text}; leave out the spec to have others tried"
-        tried = {trial.spec for trial in self.trials}
-        for template in self._candidates(None):
-            if fill(template, self.source.n) in tried:
-                continue
-            self.report("try", 0, 0)
-            trial = self._try(template, sample, queries)
-            if trial.met:
-                return f"{text}; {trial.bytes_per_vector:.1f} bytes can ({trial.spec})"
-        return text
+def _tune(index: DQIndex, queries: Queries, task: _Task, trials: list[Trial]) -> float:
+    """Set the fastest parameters that meet the target, and record it; the recall confirmed."""
+    first, second = queries.halves()
+    goal, confirmed = task.target, 0.0
+    for _ in range(MOST_ROUNDS):
+        found = fastest(index, first, goal)
+        again = measure(index, second, found.parameters)
+        confirmed = again.recall
+        if confirmed >= task.target:
+            index.manifest["search_parameters"] = found.parameters
+            index.manifest["target"] = {
+                "recall": task.target,
+                "k": task.k,
+                "max_bytes": task.max_bytes,
+                "confirmed_recall": confirmed,
+                "confirmed_queries": len(second.rows),
+                "qps_one_thread": 1 / again.seconds,
+                "candidates": [asdict(trial) for trial in trials],
+            }
+            break
+        if found.recall < goal:
+            break
+        goal += task.target - confirmed
+    return confirmed
 
 
-def _k_factors(index: DQIndex) -> list[dict[str, float]]:
-    if dissect(index.index).refine is None:
-        return [{}]
-    return [{"k_factor_rf": factor} for factor in K_FACTORS]
-
-
-def _probes(index: DQIndex) -> list[dict[str, float]]:
-    ivf = dissect(index.index).ivf
-    if ivf is None:
-        return [{}]
-    return [{"nprobe": 2**power} for power in range(int(ivf.nlist).bit_length())]
+def _reachable(task: _Task, trials: list[Trial], sample: VectorSource, queries: Queries) -> str:
+    """What to say where no candidate meets the target."""
+    wanted = f"recall {task.target:g}"
+    limit = "" if task.max_bytes is None else f" at {task.max_bytes:g} bytes a vector"
+    if trials:
+        best = max(trials, key=lambda trial: trial.recall)
+        said = (
+            f"{wanted}{limit} cannot be reached: the best of {len(trials)} candidates is "
+            f"{best.recall:.3f} ({best.spec}, {best.bytes_per_vector:.1f} bytes a vector)"
+        )
+    else:
+        said = f"{wanted}{limit} cannot be reached: no index is so small"
+    if task.spec is not None:
+        return f"{said}; leave out the spec to have others tried"
+    tried = {trial.spec for trial in trials}
+    more = [one for one in task.templates(None) if fill(one, task.source.n) not in tried]
+    for place, template in enumerate(more):
+        task.report("try", place, len(more))
+        trial = task.trial(template, sample, queries)
+        if trial.met:
+            return f"{said}; {trial.bytes_per_vector:.1f} bytes can ({trial.spec})"
+    return said

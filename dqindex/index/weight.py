@@ -13,7 +13,7 @@ def code_bytes(index: faiss.Index) -> int:
     parts = dissect(index)
     core = parts.core
     if hasattr(core, "hnsw"):
-        size = int(faiss.downcast_index(core.storage).sa_code_size())
+        size = int(parts.holder.sa_code_size())
         # Links are stored for all levels one after another, four bytes each.
         size += round(4 * core.hnsw.neighbors.size() / max(core.ntotal, 1))
     else:
