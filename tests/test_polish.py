@@ -9,7 +9,16 @@ from conftest import clustered
 from dqindex import DQTransform, ProductCodebooks, build_index
 from dqindex.errors import DQWarning, SpecError
 from dqindex.parallel.threads import thread_limit
-from dqindex.quantizer.polish import _Alternation, polish
+from dqindex.quantizer.balance import imbalance
+from dqindex.quantizer.polish import (
+    LEAST_GAIN,
+    MOST_TURNS,
+    WINDOW,
+    Schedule,
+    _Alternation,
+    _extrapolated,
+    polish,
+)
 
 
 def distortion(transform: DQTransform, x: np.ndarray) -> float:
@@ -102,3 +111,60 @@ def test_indexes_can_be_polished(x, spec):
 def test_nothing_to_polish(x, spec):
     with pytest.raises(SpecError, match="turns a DQ for the PQ behind it"):
         build_index(x, spec, polish=5)
+
+
+@pytest.mark.parametrize("objective", ["variance", "log-variance"])
+@pytest.mark.parametrize("n_components", [None, 10])
+def test_imbalance_is_of_what_was_to_be_equal(x, objective, n_components):
+    start = DQTransform(4, balance=objective, n_components=n_components).fit(x)
+    # A polish that turns nothing leaves the figure of the deal.
+    assert imbalance(start.variances_, 4, objective) == pytest.approx(start.imbalance_, abs=1e-12)
+    turned = polish(start, x, 16, rounds=3).transform
+    variances = turned.variances_
+    if objective == "log-variance":
+        real = variances > 0
+        variances = np.where(real, np.log(np.where(real, variances, 1) / variances[real].min()), 0)
+    sums = variances.reshape(4, -1).sum(axis=1)
+    assert turned.imbalance_ == pytest.approx(sums.max() / sums.mean() - 1)
+    np.testing.assert_allclose(
+        turned.subspace_variances_, turned.variances_.reshape(4, -1).sum(axis=1)
+    )
+
+
+def test_the_schedule_by_thirds():
+    schedule = Schedule(9)
+    turns = []
+    while schedule.goes_on:
+        turns.append(schedule.after(1 / (1 + schedule.done)))  # never stalls
+    assert turns == [3, 3, 3, 2, 2, 2, 1, 1, 1][: len(turns)]
+    assert schedule.done == 9
+
+
+def test_the_schedule_gives_up_turns_where_nothing_is_gained():
+    schedule = Schedule(1000)
+    turns = []
+    while schedule.goes_on:
+        turns.append(schedule.after(1.0))
+    # After two windows each; the first window again after each turn that is given up.
+    assert turns == [3] * (2 * WINDOW - 1) + [2] * (2 * WINDOW) + [1] * (2 * WINDOW) + [0]
+    # A gain of just more than the least goes on, one of just less does not.
+    for gain, expected in ((1.01 * LEAST_GAIN, MOST_TURNS), (0.99 * LEAST_GAIN, MOST_TURNS - 1)):
+        schedule = Schedule(1000)
+        for _ in range(WINDOW):
+            schedule.after(1.0)
+        for _ in range(WINDOW):
+            last = schedule.after(1.0 - gain)
+        assert last == expected
+
+
+def test_a_turn_is_taken_several_times_over():
+    angle = 0.1
+
+    def rotation(by: float) -> np.ndarray:
+        return np.array([[np.cos(by), -np.sin(by)], [np.sin(by), np.cos(by)]], dtype=np.float32)
+
+    before, asked = rotation(0.3), rotation(0.3 + angle)
+    for turns in (1, 2, 3):
+        np.testing.assert_allclose(
+            _extrapolated(before, asked, turns), rotation(0.3 + turns * angle), atol=1e-6
+        )

@@ -14,7 +14,13 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from dqindex.errors import InputError
-from dqindex.parallel.threads import current_threads, parallel_map, single_blas_thread, thread_limit
+from dqindex.parallel.threads import (
+    _State,
+    current_threads,
+    parallel_map,
+    single_blas_thread,
+    thread_limit,
+)
 
 
 def test_results_come_in_order():
@@ -105,3 +111,42 @@ def blas_threads() -> list[int]:
 def test_threads_must_be_positive():
     with pytest.raises(InputError, match="threads is 0"), thread_limit(0):
         pass
+
+
+def test_a_pool_is_kept_and_closed():
+    with thread_limit(2):
+        first = list(parallel_map(lambda _: threading.get_ident(), range(4)))
+        assert set(parallel_map(lambda _: threading.get_ident(), range(4))) <= {*first} | set(
+            thread.ident for thread in threading.enumerate() if thread.name.startswith("dqindex")
+        )
+    state = _State()
+    pool = state.pool(2)
+    assert state.pool(2) is pool
+    assert state.pool(3) is not pool
+    assert pool.submit(lambda: state.in_worker).result()
+    assert not state.in_worker
+    workers = [thread for thread in threading.enumerate() if thread in pool._threads]
+    assert workers
+    state.close()
+    assert not any(worker.is_alive() for worker in workers)
+    assert state.pool(2) is not pool
+    state.close()
+
+
+def test_limits_within_each_other():
+    with thread_limit(3):
+        with thread_limit(1):
+            assert current_threads() == 1
+        assert current_threads() == 3
+        with pytest.raises(ZeroDivisionError), thread_limit(2):
+            raise ZeroDivisionError
+        assert current_threads() == 3
+
+
+def test_at_most_two_items_a_thread_are_in_flight():
+    drawn = []
+    with thread_limit(2):
+        found = parallel_map(abs, (drawn.append(i) or i for i in range(50)), n_threads=3)
+        next(found)
+        assert len(drawn) == 6
+        assert list(found) == list(range(1, 50))

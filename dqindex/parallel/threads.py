@@ -8,6 +8,7 @@ and the results come back in order.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections import deque
@@ -39,8 +40,66 @@ def _controller():  # type: ignore[no-untyped-def]
     return ThreadpoolController()
 
 
-# Kept here, as FAISS's own count falls with that of its BLAS, which runs on OpenMP.
-_limits: list[int] = []
+class _State:
+    """What is set, and for whom: all of it is here.
+
+    Per process, since FAISS, BLAS and OpenMP have one setting a process:
+
+    - `limits`: the thread counts of the `thread_limit` blocks that are open, the innermost last.
+      Kept here, as FAISS's own count falls with that of its BLAS, which runs on OpenMP.
+    - `users`, `restore`: how many are inside `single_blas_thread`, and what puts the old count
+      back when all have left.
+    - `pools`: a pool of workers a thread count, kept until the process ends: a new thread costs
+      milliseconds, as its buffers for products are new memory. A forked child has the pools but not
+      their threads, so it begins with none.
+
+    Per thread, `own.works`: whether it is a worker of ours, which runs all it is given itself.
+    """
+
+    def __init__(self) -> None:
+        self.limits: list[int] = []
+        self.users = 0
+        self.restore: Any = None
+        self.pools: dict[int, ThreadPoolExecutor] = {}
+        self.lock = threading.Lock()
+        self.own = threading.local()
+
+    def pool(self, n_threads: int) -> ThreadPoolExecutor:
+        """The pool of so many workers."""
+        with self.lock:
+            if n_threads not in self.pools:
+                self.pools[n_threads] = ThreadPoolExecutor(
+                    n_threads, thread_name_prefix="dqindex", initializer=self._start_worker
+                )
+            return self.pools[n_threads]
+
+    def _start_worker(self) -> None:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        self.own.works = True
+
+    @property
+    def in_worker(self) -> bool:
+        """Whether this thread is a worker."""
+        return getattr(self.own, "works", False)
+
+    def close(self) -> None:
+        """End the workers, once they have done what they were given."""
+        with self.lock:
+            pools, self.pools = self.pools, {}
+        for pool in pools.values():
+            pool.shutdown()
+
+    def after_fork(self) -> None:
+        """In a forked child: no pools, and a lock that nobody holds."""
+        self.pools, self.lock = {}, threading.Lock()
+
+
+_state = _State()
+atexit.register(_state.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_state.after_fork)
 
 
 @checked(n_threads=or_none(integer(1)))
@@ -60,11 +119,11 @@ def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     before = faiss.omp_get_max_threads()
     with _controller().limit(limits=n_threads):
         faiss.omp_set_num_threads(n_threads)
-        _limits.append(n_threads)
+        _state.limits.append(n_threads)
         try:
             yield n_threads
         finally:
-            _limits.pop()
+            _state.limits.pop()
             faiss.omp_set_num_threads(before)
 
 
@@ -72,19 +131,7 @@ def current_threads() -> int:
     """The thread count that :func:`thread_limit` set, or FAISS's own."""
     import faiss
 
-    return _limits[-1] if _limits else int(faiss.omp_get_max_threads())
-
-
-class _SingleBlas:
-    """Who is inside `single_blas_thread`, and what to restore when all have left."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.limit: Any = None
-
-
-_single_blas = _SingleBlas()
+    return _state.limits[-1] if _state.limits else int(faiss.omp_get_max_threads())
 
 
 @contextmanager
@@ -94,39 +141,17 @@ def single_blas_thread() -> Iterator[None]:
     Blocks within each other, or side by side, set it once: OpenBLAS takes a millisecond to wake
     the threads that it had.
     """
-    shared = _single_blas
-    with shared.lock:
-        if not shared.users:
-            shared.limit = _controller().limit(limits=1, user_api="blas")
-        shared.users += 1
+    with _state.lock:
+        if not _state.users:
+            _state.restore = _controller().limit(limits=1, user_api="blas")
+        _state.users += 1
     try:
         yield
     finally:
-        with shared.lock:
-            shared.users -= 1
-            if not shared.users:
-                shared.limit.restore_original_limits()
-
-
-_worker = threading.local()
-
-
-def _start_worker() -> None:
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-    _worker.runs = True
-
-
-# Kept: a new thread costs milliseconds, as its buffers for products are new memory.
-@cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="dqindex", initializer=_start_worker)
-
-
-if hasattr(os, "register_at_fork"):
-    # A forked child has the pools, but not their threads.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+        with _state.lock:
+            _state.users -= 1
+            if not _state.users:
+                _state.restore.restore_original_limits()
 
 
 def parallel_map(
@@ -137,11 +162,11 @@ def parallel_map(
     At most ``2 * n_threads`` items are in flight, so memory stays bounded for a long iterable.
     Within such a `function`, the items of another call run one after another on its thread.
     """
-    if getattr(_worker, "runs", False):
+    if _state.in_worker:
         yield from map(function, items)
         return
     n_threads = current_threads() if n_threads is None else n_threads
-    pool = _pool(n_threads)
+    pool = _state.pool(n_threads)
     pending: deque[Future[R]] = deque()
     with single_blas_thread():
         try:

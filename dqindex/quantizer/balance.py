@@ -96,13 +96,24 @@ def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -
     groups = groups[np.argsort(groups[:, 0], kind="stable")]
     order = rank[groups].reshape(-1)
     order[order >= values.size] = -1
-    largest = weights[groups].sum(axis=1).max()
-    mean = weights.sum() / n_groups
     return Deal(
         order=order.astype(np.int64),
         sums=padded[rank][groups].sum(axis=1),
-        imbalance=float(max(largest / mean - 1, 0.0)) if mean > 0 else 0.0,
+        imbalance=_imbalance(weights[groups].sum(axis=1), float(weights.sum())),
     )
+
+
+def imbalance(variances: Float64, n_groups: int, objective: str) -> float:
+    """`Deal.imbalance` of axes that are dealt already: (m,) variances, group by group."""
+    rank = np.argsort(-variances, kind="stable")
+    weights = np.empty(len(variances))
+    weights[rank] = _weights(variances[rank], objective)
+    return _imbalance(weights.reshape(n_groups, -1).sum(axis=1), float(weights.sum()))
+
+
+def _imbalance(sums: Float64, total: float) -> float:
+    mean = total / len(sums)
+    return float(max(sums.max() / mean - 1, 0.0)) if mean > 0 else 0.0
 
 
 def _weights(descending: Float64, objective: str) -> Float64:

@@ -22,6 +22,7 @@ import scipy.linalg
 from dqindex._types import Float32
 from dqindex.parallel.pieces import equal_slices
 from dqindex.parallel.threads import parallel_map, single_blas_thread
+from dqindex.quantizer.balance import imbalance
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.kmeans import cluster_sums
 from dqindex.quantizer.nearest import nearest
@@ -29,23 +30,23 @@ from dqindex.quantizer.transform import DQTransform
 
 R = TypeVar("R")
 
-# Rows that are learned from: with a quarter of them, 384 dimensions fit their noise.
+# What was tried, on text embeddings of 384 dimensions and on GloVe (benchmarks/README.md):
+#
+# POLISH_ROWS       rows that are learned from: of a quarter, 384 dimensions fit the noise
+# BATCH_ROWS, ...   rows of a round: this many, or as many a codeword or a dimension, whichever is
+#                   most; the sums of fewer are too noisy to turn by
+# DECAY             what a round keeps of the sums of those before it
+# MOST_TURNS        turns that the first rounds take; with four the rotation runs away
+# WINDOW, ...       a round takes a turn less once WINDOW rounds gain less than LEAST_GAIN of the
+#                   distortion, which varies by 0.2 % between batches
+# PIECES            parts of a batch, a thread each: the sums have one order at any thread count
+# LEAST_ROWS        a codeword with fewer rows in its sums stays where it is
 POLISH_ROWS = 65536
-# Rows of a round: this many, or as many a codeword or a dimension, whichever is most.
-BATCH_ROWS = 8192
-ROWS_A_CODEWORD = 32
-ROWS_A_DIMENSION = 27
-# What a round keeps of the sums of those before.
+BATCH_ROWS, ROWS_A_CODEWORD, ROWS_A_DIMENSION = 8192, 32, 27
 DECAY = 0.5
-# Turns that a round takes of those that Procrustes asks for: this many at first (with four the
-# rotation runs away), and one fewer after each third of the rounds or, earlier, once WINDOW rounds
-# gain less than LEAST_GAIN of the distortion, which varies by 0.2 % between batches. With none it
-# ends.
 MOST_TURNS = 3
 WINDOW, LEAST_GAIN = 4, 1e-3
-# Parts of a batch, each made by one thread.
 PIECES = 4
-# A codeword with fewer rows than this in its sums stays where it is.
 LEAST_ROWS = 0.1
 
 
@@ -82,8 +83,8 @@ def polish(
     Returns
     -------
     Polished
-        A copy of `transform`, with `components_`, `variances_` and `subspace_variances_` of the
-        new axes, and the L codebooks (K_l, dsub) that the last rounds agree on.
+        A copy of `transform`, with `components_`, `variances_`, `subspace_variances_` and
+        `imbalance_` of the new axes, and the L codebooks (K_l, dsub) that the last rounds agree on.
     """
     # A random start: k-means++ ends with as much distortion, and finds fewer neighbours.
     start = ProductCodebooks(transform.n_subspaces, n_codewords, seed=seed, n_iter=1, init="random")
@@ -93,26 +94,62 @@ def polish(
     with single_blas_thread():
         alternation = _Alternation(transform, start, rows)
         turn = asked = np.eye(alternation.n_axes, dtype=np.float32)
-        turns, found = MOST_TURNS, list[float]()
-        for number in range(rounds):
-            batch = np.take(order, range(number * rows, (number + 1) * rows), mode="wrap")
-            found.append(alternation.assign(X, batch, turn))
+        schedule = Schedule(rounds)
+        while schedule.goes_on:
+            places = range(schedule.done * rows, (schedule.done + 1) * rows)
+            distortion = alternation.assign(X, np.take(order, places, mode="wrap"), turn)
             before, asked = asked, alternation.procrustes()
-            turn = asked
-            if turns > 1 + (MOST_TURNS * (rounds - number - 1)) // rounds or _stalled(found):
-                turns, found = turns - 1, []
-                if not turns:
-                    break
-            more = before.T @ asked
-            for _ in range(turns - 1):
-                turn = turn @ more
+            turn = _extrapolated(before, asked, schedule.after(distortion))
     return Polished(_turned(transform, asked), alternation.codebooks)
 
 
-def _stalled(distortions: list[float]) -> bool:
-    """Whether the last rounds gained less than they should go on for."""
-    earlier, later = distortions[-2 * WINDOW : -WINDOW], distortions[-WINDOW:]
-    return len(earlier) == WINDOW and sum(later) > sum(earlier) * (1 - LEAST_GAIN)
+class Schedule:
+    """How many turns a round takes of those that Procrustes asks for, and when to end.
+
+    `MOST_TURNS` at first, and one fewer after each third of the rounds or, earlier, once the rounds
+    gain little. With none it ends.
+
+    Attributes
+    ----------
+    done : int
+        Rounds that are done.
+    turns : int
+        Turns that the last of them takes.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
+        self._distortions: list[float] = []  # of the rounds since a turn was given up
+        self.done = 0
+        self.turns = MOST_TURNS
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another round."""
+        return self.turns > 0 and self.done < self._rounds
+
+    def after(self, distortion: float) -> int:
+        """Turns that a round takes that found this distortion."""
+        self.done += 1
+        self._distortions.append(distortion)
+        due = 1 + MOST_TURNS * (self._rounds - self.done) // self._rounds
+        if self.turns > due or self._stalled():
+            self.turns -= 1
+            self._distortions = []
+        return self.turns
+
+    def _stalled(self) -> bool:
+        """Whether the last rounds gained less than they should go on for."""
+        earlier, later = self._distortions[-2 * WINDOW : -WINDOW], self._distortions[-WINDOW:]
+        return len(earlier) == WINDOW and sum(later) > sum(earlier) * (1 - LEAST_GAIN)
+
+
+def _extrapolated(before: Float32, asked: Float32, turns: int) -> Float32:
+    """`asked`, and `turns` - 1 times more of what turned `before` into it."""
+    turn, more = asked, before.T @ asked
+    for _ in range(turns - 1):
+        turn = turn @ more
+    return turn
 
 
 class _Found(NamedTuple):
@@ -218,5 +255,5 @@ def _turned(transform: DQTransform, turn: Float32) -> DQTransform:
     # Principal axes are uncorrelated, so that their variances add up along any other axis.
     made.variances_[kept] = transform.variances_[kept] @ exact**2
     made.subspace_variances_ = made.variances_.reshape(transform.n_subspaces, -1).sum(axis=1)
-    made.imbalance_ = float(made.subspace_variances_.max() / made.subspace_variances_.mean() - 1)
+    made.imbalance_ = imbalance(made.variances_, transform.n_subspaces, transform.balance)
     return made

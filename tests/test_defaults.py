@@ -1,0 +1,65 @@
+"""A default that stands in several places is one: of parts, models, doors, commands, documents."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from dqindex import DQVAE, DQModel, DQTransform, ProductCodebooks, semantic_ids
+from dqindex.cli.fit import command as fit
+from dqindex.cli.sids.extract import command as extract
+
+
+def defaults(function: Any) -> dict[str, Any]:
+    return {
+        name: one.default
+        for name, one in inspect.signature(function).parameters.items()
+        if one.default is not one.empty
+    }
+
+
+MODEL = defaults(DQModel)
+
+
+@pytest.mark.parametrize("part", [DQTransform, ProductCodebooks])
+def test_a_model_has_the_defaults_of_its_parts(part):
+    assert defaults(part).items() <= MODEL.items()
+
+
+def test_semantic_ids_have_those_of_the_model():
+    # None leaves it to the method.
+    shared = {
+        name: value
+        for name, value in defaults(semantic_ids).items()
+        if name in MODEL and value is not None
+    }
+    assert {"n_subspaces", "n_codewords", "coarse", "balance", "seed"} <= set(shared)
+    assert shared.items() <= MODEL.items()
+
+
+@pytest.mark.parametrize("command", [fit, extract], ids=["fit", "extract"])
+def test_commands_have_those_of_the_model(command):
+    given = command.make_context("it", ["VECTORS", "-o", "OUTPUT"]).params
+    # What is not given is left to the library.
+    found = {name: value for name, value in given.items() if name in MODEL and value is not None}
+    assert {"n_subspaces", "n_codewords", "balance", "seed"} <= set(found)
+    for name, value in found.items():
+        assert value == MODEL[name], name
+
+
+@pytest.mark.parametrize("estimator", [DQTransform, ProductCodebooks, DQModel, DQVAE])
+def test_docstrings_say_the_default(estimator):
+    told = re.findall(r"^    (\w+) : .*default (.+)$", inspect.getdoc(estimator) or "", re.M)
+    told += re.findall(r"^(\w+) : .*default (.+)$", inspect.getdoc(estimator) or "", re.M)
+    assert told
+    for name, text in told:
+        expected = defaults(estimator)[name]
+        assert text == (f'"{expected}"' if isinstance(expected, str) else repr(expected)), name
+
+
+def test_parameters_are_in_the_declared_ones():
+    for estimator in (DQTransform, ProductCodebooks, DQModel, DQVAE):
+        assert set(estimator._parameters) == set(estimator.parameter_names())
