@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from dqindex.errors import InputError
+from dqindex.quantizer import balance
 from dqindex.quantizer.balance import OBJECTIVES, deal
 
 variances = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=24)
@@ -152,3 +153,45 @@ def test_bad_settings():
         deal([1.0], 0)
     with pytest.raises(InputError, match="'sums'"):
         deal([1.0], 1, "sums")
+
+
+@pytest.mark.parametrize(
+    ("values", "n_groups", "starts"),
+    [
+        ([1.0] * 12, 3, 1),  # perfect at once
+        ([100.0, 1, 1, 1, 1], 2, 1),  # the largest axis, and the least company that it can have
+        ([100.0, 7, 3, 2, 1, 1], 2, 1),
+        ([5.0, 4, 3], 2, balance.STARTS),  # 7 against 5 is the best there is, and not even
+    ],
+)
+def test_no_more_starts_than_are_needed(values, n_groups, starts, monkeypatch):
+    calls = []
+    whole = balance._improve
+    monkeypatch.setattr(balance, "_improve", lambda *a: (calls.append(1), whole(*a))[1])
+    deal(values, n_groups)
+    assert len(calls) == starts
+
+
+def test_log_variance_ranks_products():
+    # Sums are even one way, products the other.
+    values = [8.0, 5.0, 4.0, 1.0]
+    assert deal(values, 2).order.tolist() == [0, 3, 1, 2]
+    assert deal(values, 2).imbalance == 0
+    found = deal([8.0, 4.0, 2.0, 1.0], 2, "log-variance")
+    assert found.order.tolist() == [0, 3, 1, 2]
+    assert found.imbalance == pytest.approx(0)
+    np.testing.assert_array_equal(found.sums, [9, 6])  # variances, whatever is made equal
+    # log 16, log 8, log 2 and log 1 over the least: 4 + 0 against 3 + 1.
+    assert deal([16.0, 8, 2, 1], 2, "log-variance").imbalance == pytest.approx(0)
+    # 5 + 0 against 1 + 1 bits: the largest over the mean.
+    assert deal([32.0, 2, 2, 1], 2, "log-variance").imbalance == pytest.approx(5 / 3.5 - 1)
+
+
+def test_an_axis_without_variance_counts_as_the_smallest():
+    tiny = np.finfo(np.float64).eps / 2
+    for nothing in (0.0, tiny):
+        found = deal([4.0, 2.0, 1.0, nothing], 2, "log-variance")
+        # Two bits and nothing against one bit and nothing.
+        assert found.imbalance == pytest.approx(2 / 1.5 - 1)
+    assert deal([0.0, 0.0], 2, "log-variance").imbalance == 0
+    assert deal([0.0, 0.0], 2).imbalance == 0
