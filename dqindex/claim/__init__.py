@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dqindex._parameters import callback, checked, instance, integer, or_none
-from dqindex._types import Progress, no_progress
+from dqindex._types import Float64, Progress, no_progress
 from dqindex.claim.dqvae import DQVAE, Frame, check_transform
 from dqindex.claim.identity import controls, gradients, identity
 from dqindex.claim.outcome import EPOCHS, beta, training
@@ -69,7 +69,6 @@ def validate(
     InputError, NonFiniteError
         If `X` is not a finite matrix, or has too few rows.
     """
-    report = progress or no_progress
     z = check_matrix(X, "validate", learn=True).astype(np.float64)
     need = int(np.ceil(n_codewords / (1 - HELD_OUT))) + 1
     if min(len(z), train_rows) < need:
@@ -80,6 +79,19 @@ def validate(
     if transform is None:
         transform = DQTransform(n_subspaces).fit(z)
     check_transform(transform, n_subspaces, z.shape[1], "validate")
+    return _measured(z, transform, n_codewords, train_rows, seed, progress or no_progress)
+
+
+def _measured(
+    z: Float64,
+    transform: DQTransform,
+    n_codewords: int,
+    train_rows: int,
+    seed: int,
+    report: Progress,
+) -> Report:
+    """The sections, on vectors and a transform that were checked."""
+    n_subspaces = transform.n_subspaces
     frame = Frame.of(transform)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(z))[:train_rows]

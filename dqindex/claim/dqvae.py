@@ -255,6 +255,17 @@ class DQVAE(Estimator):
         expected = (self.n_subspaces, self.n_codewords, frame.axes.shape[1] // self.n_subspaces)
         if codewords.shape != expected:
             raise InputError(f"DQVAE: start has shape {codewords.shape}; it must be {expected}")
+        codewords = self._descend(z, frame, codewords, report)
+        self.codewords_ = codewords
+        codes = assign(frame.project(z), codewords)
+        used = [len(np.unique(codes[:, level])) for level in range(self.n_subspaces)]
+        self.dead_codewords_ = self.n_codewords - np.array(used, dtype=np.int64)
+        return self
+
+    def _descend(
+        self, z: Float64, frame: Frame, codewords: Codewords, report: Progress
+    ) -> Codewords:
+        """`codewords` after all epochs; `history_` is filled."""
         step = _Optimizer(self.optimizer, self._rate(frame, z), codewords.shape)
         rng = np.random.default_rng(self.seed + 1)
         steps = -(-len(z) // self.batch_size) * self.n_epochs
@@ -277,11 +288,7 @@ class DQVAE(Estimator):
                     taken += 1
             self.history_.append(total / len(z))
             report("train", len(self.history_), self.n_epochs)
-        self.codewords_ = codewords
-        codes = assign(frame.project(z), codewords)
-        used = [len(np.unique(codes[:, level])) for level in range(self.n_subspaces)]
-        self.dead_codewords_ = self.n_codewords - np.array(used, dtype=np.int64)
-        return self
+        return codewords
 
     def encode(self, X: Any) -> Codes:
         """Codes of `X`: (n, L)."""

@@ -67,6 +67,9 @@ def beta(
     return section
 
 
+COLUMNS = ["method", "distortion", "held out", "seconds", "same codes", "fixed point", "dead"]
+
+
 def training(
     train: Float64,
     held: Float64,
@@ -76,46 +79,14 @@ def training(
     report: Progress,
 ) -> Section:
     """Losses of DQ-VAE, trained in several ways, beside those of k-means on the same vectors."""
-    section = Section("Training ends where PQ ends")
-    section.columns = [
-        "method",
-        "distortion",
-        "held out",
-        "seconds",
-        "same codes",
-        "fixed point",
-        "dead",
-    ]
-    frame = Frame.of(transform)
-    x_train = frame.project(train)
-
-    def add(name: str, codewords: Codewords, seconds: float, start: Codewords | None) -> float:
-        codes = assign(x_train, codewords)
-        losses = [
-            float(codebook_loss(z, assign(frame.project(z), codewords), codewords, frame).mean())
-            for z in (train, held)
-        ]
-        same = "" if start is None else f"{(codes == assign(x_train, start)).mean():.4f}"
-        dead = sum(n_codewords - len(np.unique(codes[:, level])) for level in range(codes.shape[1]))
-        section.rows.append(
-            [
-                name,
-                f"{losses[0]:.6g}",
-                f"{losses[1]:.6g}",
-                f"{seconds:.2f}",
-                same,
-                f"{fixed_point_distance(x_train, codes, codewords):.1e}",
-                dead,
-            ]
-        )
-        return losses[1]
-
+    section = Section("Training ends where PQ ends", columns=COLUMNS)
+    table = _Table(section, Frame.of(transform), train, held)
     began = time.perf_counter()
-    pq = pq_codewords(frame, train, n_codewords, seed)
-    best_pq = add("PQ (k-means)", pq, time.perf_counter() - began, None)
+    pq = pq_codewords(table.frame, train, n_codewords, seed)
+    best_pq = table.add("PQ (k-means)", pq, time.perf_counter() - began)
     began = time.perf_counter()
-    redone = pq_codewords(frame, train, n_codewords, seed, n_redo=10)
-    best_pq = min(best_pq, add("PQ, best of 10 starts", redone, time.perf_counter() - began, None))
+    redone = pq_codewords(table.frame, train, n_codewords, seed, n_redo=10)
+    best_pq = min(best_pq, table.add("PQ, best of 10 starts", redone, time.perf_counter() - began))
     runs = [
         (optimizer, start, epochs)
         for optimizer in ("adam", "sgd")
@@ -134,18 +105,55 @@ def training(
             seed=seed,
             init="data" if start == "PQ" else start,
         )
-        model.fit(train, transform=transform, start=pq if start == "PQ" else None)
+        given = pq if start == "PQ" else None
+        model.fit(train, transform=transform, start=given)
         name = f"DQ-VAE, {optimizer}, start {start}, {epochs} epochs"
-        loss = add(
-            name, model.codewords_, time.perf_counter() - began, pq if start == "PQ" else None
-        )
+        loss = table.add(name, model.codewords_, time.perf_counter() - began, given)
         if loss < best_vae:
             best_vae, best_name = loss, name
     gain = 1 - best_vae / best_pq if best_pq > 0 else 0.0
+    _conclude(section, gain, len(runs), best_name)
+    return section
+
+
+class _Table:
+    """The rows of a section: what each way of training comes to."""
+
+    def __init__(self, section: Section, frame: Frame, train: Float64, held: Float64) -> None:
+        self.frame = frame
+        self._section, self._sets, self._x = section, (train, held), frame.project(train)
+
+    def add(
+        self, name: str, codewords: Codewords, seconds: float, start: Codewords | None = None
+    ) -> float:
+        """A row; the loss on the vectors that were held out."""
+        frame, codes = self.frame, assign(self._x, codewords)
+        losses = [
+            float(codebook_loss(z, assign(frame.project(z), codewords), codewords, frame).mean())
+            for z in self._sets
+        ]
+        same = "" if start is None else f"{(codes == assign(self._x, start)).mean():.4f}"
+        used = sum(len(np.unique(column)) for column in codes.T)
+        self._section.rows.append(
+            [
+                name,
+                f"{losses[0]:.6g}",
+                f"{losses[1]:.6g}",
+                f"{seconds:.2f}",
+                same,
+                f"{fixed_point_distance(self._x, codes, codewords):.1e}",
+                codewords.shape[0] * codewords.shape[1] - used,
+            ]
+        )
+        return losses[1]
+
+
+def _conclude(section: Section, gain: float, runs: int, best: str) -> None:
+    """Say how much lower the best DQ-VAE is than the best PQ, and check it."""
     lower = "lower" if gain > 0 else "higher"
     section.statement = (
-        f"The best of {len(runs)} DQ-VAE runs ({best_name}) has a held-out distortion "
-        f"{abs(gain):.2%} {lower} than the best PQ."
+        f"The best of {runs} DQ-VAE runs ({best}) has a held-out distortion {abs(gain):.2%} "
+        f"{lower} than the best PQ."
     )
     section.below(
         "how much lower the best DQ-VAE is than the best PQ, held out",
@@ -153,7 +161,6 @@ def training(
         AS_GOOD,
         "negative: PQ is lower",
     )
-    return section
 
 
 def fixed_point_distance(x: Float, codes: Int64, codewords: Codewords) -> float:
