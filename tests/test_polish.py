@@ -168,3 +168,11 @@ def test_a_turn_is_taken_several_times_over():
         np.testing.assert_allclose(
             _extrapolated(before, asked, turns), rotation(0.3 + turns * angle), atol=1e-6
         )
+
+
+def test_the_schedule_looks_at_the_last_rounds_alone():
+    schedule = Schedule(1000)
+    for number in range(3 * WINDOW):
+        assert schedule.after(2.0**-number) == MOST_TURNS
+    left = [schedule.after(2.0 ** (1 - 3 * WINDOW)) for _ in range(2 * WINDOW)]
+    assert left.index(MOST_TURNS - 1) < 2 * WINDOW

@@ -11,7 +11,7 @@ from dqindex._types import METRICS, Progress, no_progress
 from dqindex.errors import SpecError
 from dqindex.index.adding import add_blocks
 from dqindex.index.anatomy import Anatomy, dissect
-from dqindex.index.codecs import check_codecs
+from dqindex.index.codecs import check_codecs, warn_of_outliers
 from dqindex.index.folder import Manifest
 from dqindex.index.index import DQIndex
 from dqindex.index.learning import Settings
@@ -126,6 +126,7 @@ def build_index(
         check_codecs(index, spec, metric, source.check(block_rows, report))
         wanted = training_rows(parts, source.d) if train_rows is None else train_rows
         sample = source.sample(max(wanted, least_rows(parts)), seed=seed)
+        warn_of_outliers(index, spec, sample)
         used = len(sample)
         trained = train(index, sample, settings, report)
         del sample

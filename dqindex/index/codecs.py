@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import faiss
+import numpy as np
 
-from dqindex.errors import RangeError
+from dqindex._types import Float32
+from dqindex.errors import DQWarning, RangeError
 from dqindex.index.anatomy import dissect
-from dqindex.vectors.extent import Extent
+from dqindex.vectors.extent import Extent, row_norms
 
 # float16 holds numbers up to 65,504; the steps of its small ones are 6e-8, a 17,000th of this.
 FLOAT16 = 1e-3, 65504.0
+# Codecs whose steps are even, over what training saw.
+EVEN_STEPS = (
+    faiss.ScalarQuantizer.QT_8bit,
+    faiss.ScalarQuantizer.QT_6bit,
+    faiss.ScalarQuantizer.QT_4bit,
+    faiss.ScalarQuantizer.QT_8bit_uniform,
+    faiss.ScalarQuantizer.QT_4bit_uniform,
+)
+
+
+# Of a scalar quantizer's 256 steps over the range of all values, this many times the median norm
+# leave one to most vectors.
+OUTLIER = 1000.0
 
 
 def check_codecs(index: Any, spec: str, metric: str, extent: Extent) -> None:
@@ -27,6 +43,30 @@ def check_codecs(index: Any, spec: str, metric: str, extent: Extent) -> None:
         refined = faiss.downcast_index(parts.refine.refine_index)
         # Below a normalisation alone, the refinement holds what comes in.
         _check_codec(refined, spec, metric, extent, metric == "cosine")
+
+
+def warn_of_outliers(index: Any, spec: str, sample: Float32) -> None:
+    """Warn where a scalar quantizer spends its steps on the range of a few vectors.
+
+    Warns
+    -----
+    DQWarning
+    """
+    parts = dissect(index)
+    coders = [parts.core] if parts.refine is None else [parts.core, parts.refine.refine_index]
+    quantizers = [getattr(faiss.downcast_index(one), "sq", None) for one in coders]
+    if not any(one is not None and one.qtype in EVEN_STEPS for one in quantizers):
+        return
+    norms = row_norms(sample)
+    middle, longest = float(np.median(norms)), float(norms.max())
+    if longest > OUTLIER * middle > 0:
+        warnings.warn(
+            f"spec {spec!r}: a scalar quantizer has even steps over the range of all values, and a "
+            f"vector has the norm {longest:.3g} where the median is {middle:.3g}: most vectors get "
+            "few codes, and neighbours are lost. Remove those that are longer, or use a PQ",
+            DQWarning,
+            stacklevel=3,
+        )
 
 
 def _check_codec(index: Any, spec: str, metric: str, extent: Extent, transformed: bool) -> None:

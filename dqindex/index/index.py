@@ -151,8 +151,6 @@ class DQIndex:
             raise InputError(f"k is {k}; ask for at least 1 neighbour")
         if isinstance(queries, str | Path):
             queries = open_vectors(queries)
-        if hasattr(queries, "read"):
-            queries = queries.read()
         array = check_queries(
             queries, "this index", width=self.d, metric=str(self.manifest["metric"])
         )
