@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+import operator
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +21,13 @@ import pytest
 from conftest import clustered
 
 from dqindex import build_index, open_index, open_vectors
-from dqindex.errors import BusyError, FileFormatError, IntegrityError, StorageError
+from dqindex.errors import (
+    BusyError,
+    DQIndexError,
+    FileFormatError,
+    IntegrityError,
+    StorageError,
+)
 from dqindex.index.folder import write_folder
 
 
@@ -198,6 +208,148 @@ def test_bad_manifests(tmp_path, text, error, message):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(error, match=message):
         open_index(tmp_path)
+
+
+# What is not ours.
+
+
+def test_names_that_look_like_ours_are_not_ours(tmp_path, index):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("model-00001-of-00002.safetensors", "index-prod.faiss", "ids-2024.parquet"):
+        (theirs / name).write_text("not dqindex's\n")
+    # By name one of ours, but the hash is not the content's.
+    (theirs / "index-0123456789abcdef.faiss").write_text("not dqindex's\n")
+    before = content(theirs)
+    with pytest.raises(StorageError, match=r"holds files, but no index \(ids-2024\.parquet\)"):
+        index.save(theirs)
+    assert content(theirs) == before
+    # Beside an index they stay, whatever is done to it.
+    index.save(tmp_path / "i")
+    for name, data in before.items():
+        (tmp_path / "i" / name).write_bytes(data)
+    other_index = build_index(clustered(500, 16, seed=3), "PQ4x4")
+    other_index.save(tmp_path / "i")
+    assert len(content(tmp_path / "i")) == 4 + 2
+    assert {name: content(tmp_path / "i")[name] for name in before} == before
+
+
+def test_what_a_killed_writer_left_is_ours_by_its_content(tmp_path, index, other):
+    other.save(tmp_path / "whole")
+    folder = tmp_path / "i"
+    folder.mkdir()
+    for name, data in content(tmp_path / "whole").items():
+        if name != "manifest.json":
+            (folder / name).write_bytes(data)
+    (folder / ".dqindex-tmp-a1b2c3d4").touch()
+    index.save(folder)
+    assert len(content(folder)) == 4
+    assert open_index(folder).n == 2000
+
+
+def test_a_damaged_data_file_goes_with_its_version(tmp_path, index, other):
+    index.save(tmp_path)
+    (damaged,) = tmp_path.glob("index-*.faiss")
+    damaged.write_bytes(b"damaged")
+    other.save(tmp_path)
+    assert len(content(tmp_path)) == 3
+    assert not damaged.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "not JSON", '{"format": "other"}', '{"format": "dqindex-index"}', ""]
+)
+def test_a_foreign_manifest_is_left_alone(tmp_path, index, text):
+    (tmp_path / "manifest.json").write_text(text)
+    (tmp_path / "index-0123456789abcdef.faiss").write_text("mine")
+    before = content(tmp_path)
+    with pytest.raises(StorageError, match=r"its manifest\.json is not that of an index"):
+        index.save(tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_a_damaged_manifest_of_ours_is_replaced(tmp_path, index, other):
+    other.save(tmp_path)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"n": 1500', '"n": 1501'))
+    with pytest.raises(IntegrityError, match=r"manifest\.json: does not match its checksum"):
+        open_index(tmp_path)
+    index.save(tmp_path)
+    assert open_index(tmp_path).n == 2000
+    assert len(content(tmp_path)) == 4
+
+
+def places(value, path=()):
+    """The path of every field."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from places(inner, (*path, name))
+
+
+ODD = (None, -1, True, 2**31, 10**400, "../x", "", [], {}, 0.5)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_manifest_with_any_field_edited_is_refused_or_answers_alike(tmp_path, version):
+    source = Path(__file__).parent / "golden" / f"index-v{version}"
+    folder = tmp_path / "i"
+    shutil.copytree(source, folder)
+    written = json.loads((source / "manifest.json").read_text())
+    queries = np.load(source.with_suffix(".npz"))["x"][:5]
+    true = open_index(folder).search(queries, 3)
+    refused = 0
+    cases = [(path, value) for path in places(written) for value in ("gone", *ODD)]
+    for path, value in cases:
+        record = copy.deepcopy(written)
+        parent = functools.reduce(operator.getitem, path[:-1], record)
+        if value == "gone":
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = value
+        (folder / "manifest.json").write_text(json.dumps(record))
+        try:
+            found = open_index(folder).search(queries, 3)
+        except DQIndexError:
+            refused += 1
+        else:
+            assert version == 1, (path, value)
+            if path != ("files", "ids"):  # which version 1 could not tell from none
+                assert found.ids.tolist() == true.ids.tolist(), (path, value)
+    assert refused == len(cases) if version == 2 else refused > len(cases) / 2
+
+
+@pytest.mark.parametrize("role", ["index", "ids", "model", "manifest"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "loop"])
+def test_only_regular_files_are_read(tmp_path, index, role, kind):
+    index.save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    name = "manifest.json" if role == "manifest" else manifest["files"][role]["name"]
+    path = tmp_path / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    with pytest.raises((StorageError, IntegrityError), match=name):
+        open_index(tmp_path)
+    if role == "manifest":
+        with pytest.raises(StorageError, match=name):
+            index.save(tmp_path)
+        assert os.path.lexists(path)
+
+
+def test_the_folder_that_was_waited_for_may_be_gone(tmp_path, index, monkeypatch):
+    """A writer that fails removes the folder that it made; the next makes its own."""
+    folder = tmp_path / "i"
+    with pytest.raises(RuntimeError), write_folder(folder):
+        raise RuntimeError
+    assert not folder.exists()
+    index.save(folder)
+    assert open_index(folder).n == 2000
 
 
 def test_no_index_there(tmp_path):
