@@ -25,7 +25,14 @@ from dqindex.bench.measure import latency, pareto, recalls, throughput
 from dqindex.bench.results import open_results, read_results
 from dqindex.bench.run import run as run_bench
 from dqindex.bench.truth import Truth, cached_truth, exact_truth
-from dqindex.errors import BusyError, DQIndexError, FileFormatError, InputError, StorageError
+from dqindex.errors import (
+    BusyError,
+    DQIndexError,
+    FileFormatError,
+    InputError,
+    IntegrityError,
+    StorageError,
+)
 
 
 def brute(base, queries, k, metric):
@@ -263,6 +270,45 @@ def test_a_file_that_is_something_else_is_left_alone(tmp_path):
         read_results([path])
     with pytest.raises(StorageError, match=r"none\.jsonl"):
         read_results([tmp_path / "none.jsonl"])
+
+
+def test_a_damaged_line_is_refused_wherever_it_stands(tmp_path):
+    path = tmp_path / "r.jsonl"
+    line(path, threads=1)
+    whole = path.read_bytes()
+    true = read_results([path])
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises((FileFormatError, IntegrityError), match="line"):
+            read_results([path])
+    path.write_bytes(whole)
+    assert read_results([path]) == true
+    path.write_bytes(whole.splitlines(keepends=True)[1])
+    with pytest.raises(FileFormatError, match="whose index no line tells of"):
+        read_results([path])
+
+
+def test_a_file_of_others_is_never_cut(tmp_path):
+    path = tmp_path / "v.fbin"
+    for data in (b"\x03\0\0\0 no line ends here", b'{"format": "other'):
+        path.write_bytes(data)
+        with pytest.raises(FileFormatError, match="line 1 is not a result"), open_results(path):
+            pass
+        assert path.read_bytes() == data
+
+
+def test_the_truth_of_another_key_is_not_taken(folder):
+    dataset = Dataset(describe(folder / "v.npy"))
+    first = dataset.truth()
+    (cached,) = (folder / ".dqindex-bench").iterdir()
+    other = Dataset(describe(folder / "v.npy", metric="ip"))
+    other.truth()
+    (mine,) = set((folder / ".dqindex-bench").iterdir()) - {cached}
+    mine.write_bytes(cached.read_bytes())
+    again = Dataset(describe(folder / "v.npy", metric="ip")).truth()
+    assert not np.array_equal(again.positions, first.positions)
 
 
 def test_one_run_at_a_time(tmp_path):

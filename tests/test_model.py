@@ -6,9 +6,12 @@ import json
 import os
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from dqindex import DQModel
 from dqindex.errors import (
@@ -122,6 +125,64 @@ def test_hostile_files(tmp_path, model):
             DQModel.load(path)
 
 
+def test_every_damaged_byte_of_the_header_is_noticed(tmp_path, model, vectors):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    (header,) = struct.unpack("<Q", whole[:8])
+    for place in range(0, 8 + header, 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises((FileFormatError, IntegrityError)):
+            DQModel.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coarse": []},
+        {"coarse": [3, 3]},
+        {"coarse": [4]},
+        {"n_subspaces": 1},
+        {"n_subspaces": 10**9},
+        {"n_codewords": 5},
+        {"n_codewords": [4, 7]},
+        {"n_codewords": [4, 6, 2]},
+        {"balance": "other"},
+        {"beyond": 1},
+    ],
+)
+def test_settings_of_version_1_are_held_against_its_tensors(tmp_path, change):
+    """Its checksum does not cover them."""
+    golden = Path(__file__).parent / "golden" / "model-v1.safetensors"
+    with safe_open(golden, framework="numpy") as file:
+        record = json.loads(file.metadata()["dqindex"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path = tmp_path / "m.safetensors"
+    save_file(tensors, path, {"dqindex": json.dumps(record)})
+    assert DQModel.load(path).coarse == (3,)
+    record["settings"] |= change
+    save_file(tensors, path, {"dqindex": json.dumps(record)})
+    with pytest.raises(FileFormatError, match=r"m\.safetensors: "):
+        DQModel.load(path)
+    del record["settings"][next(iter(change))]
+    save_file(tensors, path, {"dqindex": json.dumps(record)})
+    if "beyond" not in change:
+        with pytest.raises(FileFormatError, match=f"its setting {next(iter(change))} is missing"):
+            DQModel.load(path)
+
+
+def test_a_model_is_saved_with_the_settings_that_it_was_fitted_with(tmp_path, vectors):
+    made = DQModel(np.int64(4), np.array([4, 5, 6, 7]), coarse=(np.int64(3),)).fit(vectors)
+    codes = made.encode(vectors)
+    made.set_params(n_subspaces=2, n_codewords=300, coarse=())
+    made.save(tmp_path / "m.safetensors")
+    loaded = DQModel.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(loaded.encode(vectors), codes)
+    assert (loaded.n_codewords, loaded.coarse) == ([4, 5, 6, 7], (3,))
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path, model, monkeypatch):
     path = tmp_path / "m.safetensors"
     model.save(path)
@@ -165,8 +226,6 @@ def test_more_subspaces_than_axes():
 
 
 def test_metadata_says_what_made_it(tmp_path, model):
-    from safetensors import safe_open
-
     model.save(tmp_path / "m.safetensors")
     with safe_open(tmp_path / "m.safetensors", framework="numpy") as file:
         record = json.loads(file.metadata()["dqindex"])

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
+import json
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dqindex.errors import BusyError, InputError, StorageError
-from dqindex.storage.files import TEMPORARY, atomic_file, check_writable
+from dqindex._parameters import integer, number, number_at_least, text
+from dqindex.errors import BusyError, FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.storage.files import (
+    TEMPORARY,
+    TEMPORARY_NAME,
+    HashingFile,
+    atomic_file,
+    check_writable,
+    storage_error,
+)
 from dqindex.storage.lock import exclusive
 from dqindex.storage.outputs import check_output, refuse_inputs
+from dqindex.storage.reading import read_regular
+from dqindex.storage.records import Each, Format, Maybe, Named, any_number
 
 
 def names(folder: Path) -> list[str]:
@@ -188,3 +204,191 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path):
     with pytest.raises(StorageError, match="make the folder first"):
         check_output(tmp_path / "none" / "x", whole)
     assert whole.read_bytes() == b"mine"
+
+
+# Every step of a write.
+
+
+def test_data_are_on_disk_before_the_name_is_and_the_name_after(tmp_path, monkeypatch):
+    steps = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(handle):
+        target = Path(f"/proc/self/fd/{handle}").readlink()
+        steps.append(("fsync", target.name, target.stat().st_size if target.is_file() else None))
+        real_fsync(handle)
+
+    def replace(self, other):
+        steps.append(("replace", self.name, Path(other).name))
+        return real_replace(self, other)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    with atomic_file(tmp_path / "one") as file:
+        file.write(b"content")
+    (temporary,) = {name for step, name, _ in steps if step == "replace"}
+    assert TEMPORARY_NAME.fullmatch(temporary)
+    assert steps == [
+        ("fsync", temporary, 7),
+        ("replace", temporary, "one"),
+        ("fsync", tmp_path.name, None),
+    ]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000, 0o027])
+def test_a_file_has_the_mode_that_any_program_gives_one(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        with atomic_file(tmp_path / "one") as file:
+            file.write(b"x")
+        assert os.umask(mask) == mask  # as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o666 & ~mask
+
+
+def test_what_was_written_is_counted_and_hashed(tmp_path):
+    with atomic_file(tmp_path / "one", rename=lambda file: file.sha256[:8]) as file:
+        assert file.writable()
+        assert file.write(b"abc") == 3
+        assert file.write(memoryview(np.zeros((2, 2), dtype=np.int64))) == 32
+    data = b"abc" + bytes(32)
+    assert (file.size, file.sha256) == (35, hashlib.sha256(data).hexdigest())
+    assert names(tmp_path) == [file.sha256[:8]]
+    assert (tmp_path / file.sha256[:8]).read_bytes() == data
+
+
+def test_an_error_of_the_writer_itself_stays_what_it_is(tmp_path):
+    (tmp_path / "one").write_text("old")
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "one"):
+        (tmp_path / "none").read_bytes()
+    assert names(tmp_path) == ["one"]
+    assert (tmp_path / "one").read_text() == "old"
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "fchmod", "unlink", "mkstemp"])
+def test_what_the_system_refuses_is_said(tmp_path, monkeypatch, failing):
+    (tmp_path / "one").write_text("old")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    if failing == "write":
+        with pytest.raises(StorageError, match=r"one: cannot be written \(File too large\)"):
+            HashingFile(_Refusing(), tmp_path / "one").write(b"x")
+        return
+    holder = {"unlink": Path, "mkstemp": tempfile}.get(failing, os)
+    with monkeypatch.context() as patch:
+        patch.setattr(holder, failing, refuse)
+        write = check_writable if failing == "unlink" else overwrite
+        with pytest.raises(StorageError, match=r"one: cannot be written .* not read-only"):
+            write(tmp_path / "one")
+    assert (tmp_path / "one").read_text() == "old"
+    check_writable(tmp_path / "one")
+    assert names(tmp_path) == ["one"]
+
+
+def overwrite(path):
+    with atomic_file(path) as file:
+        file.write(b"new")
+
+
+class _Refusing:
+    def write(self, _):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "; free some space"),
+        (errno.EDQUOT, "; free some of your quota"),
+        (errno.EACCES, "; check its permissions"),
+        (errno.EPERM, "; check its permissions"),
+        (errno.ENOENT, "; make the folder first, or correct the path"),
+        (errno.ENOTDIR, "; a part of the path is a file; correct it"),
+        (errno.EISDIR, "; this is a folder; name a file"),
+        (errno.EIO, ""),
+    ],
+)
+def test_a_refusal_has_its_remedy(code, remedy):
+    error = storage_error("p", "be read", OSError(code, os.strerror(code)))
+    assert str(error) == f"p: cannot be read ({os.strerror(code)}){remedy}"
+    assert str(storage_error("p", "be read", OSError("words"))) == "p: cannot be read (words)"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "device"])
+def test_outputs_that_are_no_files_are_left_alone(tmp_path, kind):
+    path = tmp_path / "one"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    word = "is a folder" if kind == "folder" else "is a device or a pipe"
+    for write in (check_writable, lambda path: atomic_file(path).__enter__()):
+        with pytest.raises(StorageError, match=word):
+            write(path)
+    assert names(tmp_path) == ["one"]
+    with pytest.raises(StorageError, match=word):
+        read_regular(path)
+
+
+# Records.
+
+FORM = Format(
+    "dqindex-test",
+    2,
+    "a test's record",
+    "test",
+    "make it again",
+    {
+        "n": integer(1),
+        "maybe": Maybe(text()),
+        "list": Each({"a": integer(0)}),
+        "named": Named(any_number()),
+    },
+)
+WHOLE = {"n": 1, "list": [{"a": 0}, {"a": 2}], "named": {"x": 0.1, "y": float("nan")}}
+
+
+def test_a_record_comes_back_however_it_is_spaced():
+    written = FORM.write(WHOLE)
+    assert str(FORM.parse(json.dumps(written, indent=3, sort_keys=True), "f")) == str(
+        dict(sorted(written.items()))
+    )
+    with pytest.raises(IntegrityError, match="f: does not match its checksum; damaged or edited"):
+        FORM.check({**written, "extra": 1}, "f")
+    with pytest.raises(IntegrityError):
+        FORM.check({name: written[name] for name in written if name != "checksum"}, "f")
+    # Version 1 has no checksum, and is held against the schema alone.
+    old = {**WHOLE, "format": FORM.name, "format_version": 1}
+    assert FORM.check({**old, "extra": 1}, "f")["extra"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 0}, "f: n is 0; it must be an integer of at least 1; make it again"),
+        ({"n": None}, "n is None"),
+        ({"maybe": 3}, "maybe is 3; it must be text"),
+        ({"list": {}}, "list is {}; it must be a list"),
+        ({"list": [{"a": 0}, {"a": -1}]}, r"list\[1\].a is -1"),
+        ({"list": [{}]}, r"list\[0\].a is missing"),
+        ({"list": [3]}, r"list\[0\] is 3; it must be an object"),
+        ({"named": {"x": "y"}}, "named.x is 'y'; it must be a number"),
+        ({"named": {"x": True}}, "named.x is True"),
+        ({"named": []}, r"named is \[\]; it must be an object"),
+        ({"named": {"x": "y" * 100}}, "named.x is 'y{59}…; it must"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(change, message):
+    record = {**WHOLE, **change, "format": FORM.name, "format_version": 1}
+    with pytest.raises(FileFormatError, match=message):
+        FORM.check(record, "f")
+
+
+def test_a_number_that_no_float_holds_is_no_number():
+    assert not number(more_than=0).holds(10**400)
+    assert not number_at_least(0).holds(10**400)

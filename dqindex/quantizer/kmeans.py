@@ -147,7 +147,7 @@ def _start(X: Float32, k: int, init: str, seed: int) -> Float32:
         part = X[np.sort(rng.choice(len(X), size=rows, replace=False, shuffle=False))]
     if init == "random":
         return np.array(part)
-    start = faiss.Clustering(X.shape[1], k)
+    start = faiss.Clustering(X.shape[1], int(k))
     start.niter = 0
     start.seed = seed
     start.min_points_per_centroid = 1

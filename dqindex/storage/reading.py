@@ -90,4 +90,6 @@ def read_parquet(file: IO[bytes], name: str | Path, remedy: str) -> pa.Table:
         If it is not Parquet, or damaged.
     """
     with content(name, "Parquet", remedy):
-        return pq.ParquetFile(pa.PythonFile(file, mode="r"), page_checksum_verification=True).read()
+        return pq.read_table(
+            pa.PythonFile(file, mode="r"), page_checksum_verification=True, partitioning=None
+        )
