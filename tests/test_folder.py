@@ -288,7 +288,7 @@ def places(value, path=()):
             yield from places(inner, (*path, name))
 
 
-ODD = (None, -1, True, 2**31, 10**400, "../x", "", [], {}, 0.5)
+ODD: tuple[object, ...] = (None, -1, True, 2**31, 10**400, "../x", "", [], {}, 0.5)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -82,7 +82,7 @@ def train_kmeans(
     seeds = range(seed, seed + n_redo)
     # Each start on one thread: FAISS's k-means++ is a thousand steps too small to share.
     spread: Callable[..., Iterable[Float32]] = parallel_map if parallel else map
-    starts = spread(lambda one: _start(X, k, init, one), seeds)
+    starts = spread(lambda one: _start(X, int(k), init, one), seeds)
     runs = (_lloyd(X, start, n_iter, spherical, parallel) for start in list(starts))
     return min(runs, key=lambda run: run[1])[0], 0
 
@@ -147,7 +147,7 @@ def _start(X: Float32, k: int, init: str, seed: int) -> Float32:
         part = X[np.sort(rng.choice(len(X), size=rows, replace=False, shuffle=False))]
     if init == "random":
         return np.array(part)
-    start = faiss.Clustering(X.shape[1], int(k))
+    start = faiss.Clustering(X.shape[1], k)
     start.niter = 0
     start.seed = seed
     start.min_points_per_centroid = 1
