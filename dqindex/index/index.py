@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex.errors import InputError, IntegrityError, SpecError
+from dqindex.index.even_tables import mend
 from dqindex.index.folder import (
     IndexWriter,
     Manifest,
@@ -158,6 +159,7 @@ class DQIndex:
             self.set_parameters(parameters)
         with thread_limit(threads):
             distances, positions = self.index.search(array, k)
+            mend(self.index, array, positions, distances)
         return SearchResult(self._named(positions), distances, positions)
 
     def _named(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
