@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,31 @@ def test_the_page_of_commands_is_what_they_print(words):
 def test_every_command_is_in_the_readme(name):
     text = (ROOT / "README.md").read_text()
     assert re.search(rf"dqindex {name}|`{name}`", text)
+
+
+def test_the_house_is_as_contributing_shows_it():
+    """Each file and package at the top of the library has its row, in the order of imports."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = [name for row in re.findall(r"^\| (`.*?) \|", text, re.M) for name in row.split(", ")]
+    shown = [name.strip("`/").removesuffix(".py") for name in rows]
+    there = {one.stem for one in (ROOT / "dqindex").iterdir() if one.suffix in ("", ".py")}
+    assert set(shown) == there - {"__init__", "__main__", "__pycache__", "_version"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    depth = {
+        name.strip().removeprefix("dqindex."): place
+        for place, layer in enumerate(layers)
+        for name in layer.split("|")
+    }
+    depths = [depth[name] for name in shown]
+    assert depths == sorted(depths)
+
+
+def test_hooks_have_the_versions_of_the_gate():
+    pinned = re.compile(r"\b(ruff|codespell)==([\d.]+)")
+    hooks = set(pinned.findall((ROOT / ".pre-commit-config.yaml").read_text()))
+    assert hooks == set(pinned.findall((ROOT / "pyproject.toml").read_text()))
+    assert len(hooks) == 2
 
 
 def test_links_lead_somewhere():
