@@ -9,15 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from conftest import clustered
 from sklearn.metrics import adjusted_mutual_info_score
 
 from dqindex import DQModel
-from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.cli import cli
+from dqindex.cli.sids import loading
+from dqindex.errors import BusyError, FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.sids import map_file
 from dqindex.sids.formats import FORMATS, level_name
 from dqindex.sids.refit import churn, matched_labels
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import TupleSet
+from dqindex.storage.lock import exclusive
 
 SIZE = {"n_subspaces": 4, "n_codewords": 16}
 
@@ -386,6 +391,34 @@ def test_command_line(run, tmp_path, x, names):
     (tmp_path / f"s.{told['fingerprint'][:12]}.safetensors").unlink()
     done = run("sids", "append", "s.parquet", "new.npy", "-o", "x.parquet")
     assert "its model is not beside it" in done.stderr
+
+
+def in_process(*words):
+    """The command line within this process; what it raises comes out as it is."""
+    return CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("verb", ["append", "refit"])
+def test_a_map_that_another_writes_is_waited_for(tmp_path, x, sids, verb, monkeypatch):
+    path, items = tmp_path / "s.parquet", tmp_path / "new.parquet"
+    sids.save(path)
+    sids.model.save(map_file.model_beside(path, sids.fingerprint))
+    start = 0 if verb == "refit" else 3000
+    new = [f"sku-{row}" for row in range(start, start + 500)]
+    pq.write_table(pa.table({"item_id": new, "v": list(x[:500])}), items)
+    before = path.read_bytes()
+    monkeypatch.setattr(loading, "WAIT_SECONDS", 0.0)
+    link = tmp_path / "link.parquet"
+    link.symlink_to(path)
+    with exclusive(path):
+        for output in (path, link):
+            with pytest.raises(BusyError, match="another process is writing to it"):
+                in_process("sids", verb, path, items, "-o", output)
+        # Another map can be written meanwhile.
+        assert in_process("sids", verb, path, items, "-o", tmp_path / "t.parquet").exit_code == 0
+    assert path.read_bytes() == before
+    assert in_process("sids", verb, path, items, "-o", path).exit_code == 0
+    assert path.read_bytes() == (tmp_path / "t.parquet").read_bytes() != before
 
 
 def test_same_map_at_any_thread_count(x, names):

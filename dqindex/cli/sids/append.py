@@ -38,14 +38,14 @@ def command(
     check_output(output, *inputs)
     if delta is not None:
         check_output(delta, *inputs, map_path, output)
-    sids = loading.load_with_model(map_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
-    with progress(quiet) as report:
+    with loading.replacing(map_path, output), progress(quiet) as report:
+        sids = loading.load_with_model(map_path, model_path)
         whole, new = sids.append(source, threads=threads, block_rows=block_rows, progress=report)
-    if delta is not None:
-        new.save(delta)
-    beside = model_beside(output, whole.fingerprint)
-    if not beside.exists():
-        whole.need_model().save(beside)
-    whole.save(output)
+        if delta is not None:
+            new.save(delta)
+        beside = model_beside(output, whole.fingerprint)
+        if not beside.exists():
+            whole.need_model().save(beside)
+        whole.save(output)
     say(f"{output}: {len(new):,} items added to {len(sids):,}", quiet)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +18,29 @@ model = click.option(
     metavar="MODEL",
     help="The model that made the map.  [default: the one that 'extract' left beside it]",
 )
+
+# How long a command waits for another that is writing the same map.
+WAIT_SECONDS = 60.0
+
+
+@contextmanager
+def replacing(path: str, output: str) -> Iterator[None]:
+    """Hold the map at `path` while it is read and, where `output` is the same file, replaced.
+
+    Two commands that add to one map at once then do so one after the other, and lose nothing.
+
+    Raises
+    ------
+    BusyError
+        If another process holds it for longer than a minute.
+    """
+    from dqindex.storage.lock import exclusive
+
+    if not (Path(path).is_file() and Path(output).exists() and Path(path).samefile(output)):
+        yield
+        return
+    with exclusive(path, wait=WAIT_SECONDS):
+        yield
 
 
 def load_with_model(path: str, model_path: str | None) -> SemanticIds:

@@ -48,13 +48,13 @@ def command(
     from dqindex.storage.outputs import check_output
 
     check_output(output, items, ids_path, model_path)
-    sids = loading.load_with_model(map_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
-    with progress(quiet) as report:
+    with loading.replacing(map_path, output), progress(quiet) as report:
+        sids = loading.load_with_model(map_path, model_path)
         result = sids.refit(source, rotation=rotation, seed=seed, threads=threads, progress=report)
-    new = result.sids
-    new.need_model().save(model_beside(output, new.fingerprint))
-    new.save(output)
+        new = result.sids
+        new.need_model().save(model_beside(output, new.fingerprint))
+        new.save(output)
     if as_json:
         click.echo(
             json.dumps({"refit": result.churn._asdict(), "fresh_fit": result.fresh._asdict()})
