@@ -46,12 +46,8 @@ def choose(
     vector_column: str | None,
     id_column: str | None,
     constants: Collection[str] = (),
-    index: str | None = None,
 ) -> Layout:
-    """The layout of a table of this `schema`.
-
-    `constants` are columns that its path gives, `index` is what a frame names its rows by: neither
-    is ever a dimension.
+    """The layout of a table of this `schema`; `constants` are columns that its path gives.
 
     Raises
     ------
@@ -61,7 +57,7 @@ def choose(
     ids = _id_column(schema, name, id_column, constants)
     lists = [field.name for field in schema if is_list(field.type)]
     if vector_column is None and not lists:
-        return _wide(schema, name, ids, {*constants, index}, index)
+        return _wide(schema, name, ids, constants)
     if vector_column is None and len(lists) > 1:
         raise InputError(
             f"{name}: name the vector column (--vector-column); it has {_told(schema)}"
@@ -212,15 +208,9 @@ def _id_column(
     return column
 
 
-def _wide(
-    schema: pa.Schema,
-    name: str,
-    ids: str | None,
-    aside: Collection[str | None],
-    index: str | None,
-) -> Layout:
+def _wide(schema: pa.Schema, name: str, ids: str | None, constants: Collection[str]) -> Layout:
     """One column of numbers a dimension; what may be an id is never taken for one."""
-    fields = [field for field in schema if field.name != ids and field.name not in aside]
+    fields = [field for field in schema if field.name != ids and field.name not in constants]
     if not fields:
         raise InputError(f"{name}: has no column of vectors; it has {_told(schema)}")
     hint = "name the id column (--id-column), and leave out columns that are no dimension"
@@ -244,8 +234,7 @@ def _wide(
         )
     dtypes = [_dtype(field.type, name, field.name) for field in fields]
     names = [field.name for field in fields]
-    unused = [index] if index is not None and ids is None else []
-    return Layout(names, True, ids, len(names), np.result_type(*dtypes), unused)
+    return Layout(names, True, ids, len(names), np.result_type(*dtypes), [])
 
 
 def _counts_up(names: list[str]) -> bool:

@@ -103,6 +103,8 @@ class Children:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",
+            # Arrow's own pool reserves more than a child may have.
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
             "PYTHONPATH": os.pathsep.join(
                 filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH", "")])
             ),

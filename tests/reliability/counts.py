@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from reliability.suites import SUITES
 # Violations that a failing test lists.
 SHOWN = 12
 PROPERTY = "reliability"
+# This is loaded as the tests begin.
+STARTED = time.monotonic()
 
 
 class Tally:
@@ -106,6 +109,7 @@ def summarise(reporter: Any, config: pytest.Config) -> None:
                 "cpus": os.cpu_count(),
             },
             "versions": _versions(),
+            "minutes": round((time.monotonic() - STARTED) / 60, 1),
             "rows": [rows[suite] for suite in SUITES if suite in rows],
         }
         Path(path).write_text(json.dumps(record, indent=1) + "\n")

@@ -321,7 +321,6 @@ def test_readers_of_an_index_that_is_replaced(tally, parties, long, tmp_path):
         read_while_written(count, parties, tmp_path, writer, search_index, right.__contains__)
 
 
-@pytest.mark.xfail(reason="what the suite finds is being mended", strict=False)
 def test_readers_of_a_map_that_grows(tally, parties, long, tmp_path):
     path, flag = tmp_path / "map.parquet", tmp_path / "done"
     map_at(path)
