@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,17 @@ from sklearn.metrics import adjusted_mutual_info_score
 from dqindex import DQModel
 from dqindex.cli import cli
 from dqindex.cli.sids import loading
-from dqindex.errors import BusyError, FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.errors import (
+    BusyError,
+    DQIndexError,
+    FileFormatError,
+    InputError,
+    IntegrityError,
+    StorageError,
+)
 from dqindex.sids import map_file
 from dqindex.sids.formats import FORMATS, level_name
+from dqindex.sids.map_file import rows_sha256
 from dqindex.sids.refit import churn, matched_labels
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import TupleSet
@@ -76,12 +85,108 @@ def test_saved_and_loaded(tmp_path, sids):
         ({"codes": [[1, 2], [3]]}, "row 1 has 1 tokens, the first 2"),
         ({"codes": [[1, -2]]}, "not tokens"),
         ({"codes": pa.array([], pa.list_(pa.int32()))}, "without items"),
+        ({"codes": [[1, None]]}, "1 tokens are missing"),
+        ({"codes": [[1, 2]], "distortion": ["a"]}, "distortion of type string"),
     ],
 )
 def test_bad_maps(tmp_path, columns, message):
     pq.write_table(pa.table(columns), tmp_path / "s.parquet")
     with pytest.raises(FileFormatError, match=message):
         SemanticIds.load(tmp_path / "s.parquet")
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code_sizes": [2**31, 8, 6]},
+        {"code_sizes": [8, 8]},
+        {"code_sizes": [1, 8, 6]},
+        {"code_sizes": []},
+        {"code_sizes": None},
+        {"own_ids": None},
+        {"cap": 0},
+        {"unique": "other"},
+        {"fingerprint": 3},
+    ],
+)
+def test_a_map_with_its_record_edited_is_refused(tmp_path, version, change):
+    table = pq.read_table(GOLDEN / f"map-v{version}" / "named.parquet")
+    record = json.loads(table.schema.metadata[b"dqindex"]) | change
+    path = tmp_path / "s.parquet"
+    pq.write_table(table.replace_schema_metadata({"dqindex": json.dumps(record)}), path)
+    with pytest.raises((FileFormatError, IntegrityError), match=r"s\.parquet: "):
+        SemanticIds.load(path)
+
+
+@pytest.mark.parametrize("column", ["item_id", "codes", "base_codes", "distortion"])
+def test_a_map_that_lost_a_column_or_changed_it_is_refused(tmp_path, column):
+    """As another program would write it: pages and footer are whole."""
+    table = pq.read_table(GOLDEN / "map-v2" / "named.parquet")
+    path = tmp_path / "s.parquet"
+    pq.write_table(table, path)
+    SemanticIds.load(path)
+    pq.write_table(table.drop_columns([column]), path)
+    with pytest.raises(FileFormatError, match=f"no column '{column}'"):
+        SemanticIds.load(path)
+    place = table.column_names.index(column)
+    turned = table.column(column).take(list(range(len(table)))[::-1])
+    pq.write_table(table.set_column(place, column, turned), path)
+    with pytest.raises(IntegrityError, match="its rows do not match their checksum"):
+        SemanticIds.load(path)
+    pq.write_table(table.slice(1), path)
+    with pytest.raises(IntegrityError, match="its rows do not match"):
+        SemanticIds.load(path)
+
+
+def test_a_map_whose_record_lost_its_name_is_not_taken_for_a_foreign_one(tmp_path):
+    table = pq.read_table(GOLDEN / "map-v2" / "named.parquet")
+    record = table.schema.metadata[b"dqindex"]
+    path = tmp_path / "s.parquet"
+    pq.write_table(table.replace_schema_metadata({"dqindeX": record}), path)
+    with pytest.raises(IntegrityError, match="its record has lost its name"):
+        SemanticIds.load(path)
+    # Without a record at all it is a map as any other program makes one.
+    pq.write_table(table.replace_schema_metadata(None), path)
+    assert SemanticIds.load(path).fingerprint == ""
+
+
+def test_a_bit_that_flips_in_a_map_never_changes_it_without_a_word(tmp_path):
+    whole = (GOLDEN / "map-v2" / "named.parquet").read_bytes()
+    path = tmp_path / "s.parquet"
+    path.write_bytes(whole)
+    true = SemanticIds.load(path)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place in rng.integers(len(whole), size=300):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert SemanticIds.load(path) == true
+        except DQIndexError:
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize("ids", ["int8", "uint64", "texts", "empty text"])
+def test_ids_of_every_kind_are_in_the_checksum_whole(tmp_path, ids):
+    kinds = {
+        "int8": pa.array([-3, 2, 1], pa.int8()),
+        "uint64": pa.array([2**64 - 1, 0, 5], pa.uint64()),
+        "texts": pa.array(["a", "bc", "d"])[0:],
+        "empty text": pa.array(["x", "", "bc", "d"], pa.large_string())[1:],
+    }
+    codes = np.array([[0, 1], [1, 0], [1, 1]], dtype=np.uint8)
+    distortion = np.zeros(3, dtype=np.float32)
+    made = SemanticIds(codes, codes, distortion, [2, 2], kinds[ids])
+    made.save(tmp_path / "s.parquet")
+    assert SemanticIds.load(tmp_path / "s.parquet").ids.to_pylist() == kinds[ids].to_pylist()
+    other = SemanticIds(codes, codes, distortion, [2, 2], kinds[ids].take(pa.array([1, 0, 2])))
+    assert rows_sha256(made) != rows_sha256(other)
 
 
 # New items.

@@ -33,6 +33,7 @@ from dqindex.storage.lock import exclusive
 from dqindex.storage.outputs import check_output, refuse_inputs
 from dqindex.storage.reading import read_regular
 from dqindex.storage.records import Each, Format, Maybe, Named, any_number
+from dqindex.storage.scratch import scratch_file, scratch_matrix
 
 
 def names(folder: Path) -> list[str]:
@@ -392,3 +393,32 @@ def test_a_field_that_is_wrong_is_named(change, message):
 def test_a_number_that_no_float_holds_is_no_number():
     assert not number(more_than=0).holds(10**400)
     assert not number_at_least(0).holds(10**400)
+
+
+# Scratch.
+
+
+def test_scratch_is_the_room_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = scratch_matrix(3, 5)
+    assert made.shape == (3, 5)
+    assert not made.any()
+    made[2] = 1
+    assert made.sum() == 5
+    with scratch_file() as file:
+        file.write(b"x")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("why", ["no folder", "full"])
+def test_no_room_for_scratch_is_said(tmp_path, monkeypatch, why):
+    if why == "no folder":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    else:
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match=r"no room for 60 bytes .*; set TMPDIR"):
+        scratch_matrix(3, 5)

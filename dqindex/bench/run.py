@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from dqindex.bench.truth import content_key
 from dqindex.errors import InputError, MissingDependencyError
 from dqindex.parallel.threads import available_threads
 from dqindex.storage.files import versions
+from dqindex.storage.scratch import scratch_file
 
 DEFAULT_THREADS = (1, available_threads())
 
@@ -154,7 +154,7 @@ class _Campaign:
             return
         self.report(method, 0, 0)
         with (
-            tempfile.TemporaryFile() as errors,
+            scratch_file() as errors,
             subprocess.Popen(
                 [sys.executable, "-m", "dqindex.bench.worker"],
                 stdin=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -24,6 +23,7 @@ from dqindex.sids.unique import (
     reassign,
     suffixes,
 )
+from dqindex.storage.scratch import scratch_matrix
 from dqindex.vectors import VectorSource
 
 AnyMap = TypeVar("AnyMap", bound=SidMap)
@@ -143,8 +143,7 @@ def _gather(
     if len(rows) * source.d * 4 <= IN_MEMORY_BYTES:
         vectors = np.empty((len(rows), source.d), dtype=np.float32)
     else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the mapping)
-        vectors = np.memmap(file, dtype=np.float32, mode="w+", shape=(len(rows), source.d))
+        vectors = scratch_matrix(len(rows), source.d)
     distances = np.empty(len(rows))
     model = made.need_model()
     start = 0

@@ -178,7 +178,7 @@ def _from_table(table: pa.Table, name: str) -> SidMap:
         codes,
         base,
         _distortion(table, name),
-        record.get("code_sizes") or [int(one) + 1 for one in codes.max(axis=0)],
+        record["code_sizes"] if record else [int(one) + 1 for one in codes.max(axis=0)],
         check_ids(table.column("item_id"), len(codes), name) if own else None,
         record.get("fingerprint", ""),
         record.get("unique", "none"),
