@@ -293,7 +293,7 @@ class DQVAE(Estimator):
     def encode(self, X: Any) -> Codes:
         """Codes of `X`: (n, L)."""
         self._check_fitted()
-        return self.codebooks().encode(self.transform_.transform(X))
+        return self.codebooks().encode(self.transform_.projected(X))
 
     def codebooks(self) -> ProductCodebooks:
         """What was learned, as the codebooks of a PQ."""

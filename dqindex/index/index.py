@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex.errors import InputError, IntegrityError, SpecError
+from dqindex.index.even_tables import mend
 from dqindex.index.folder import (
     IndexWriter,
     Manifest,
@@ -26,6 +27,7 @@ from dqindex.index.folder import (
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
 from dqindex.vectors import open_vectors
+from dqindex.vectors.ids import check_ids
 from dqindex.vectors.queries import check_queries
 
 
@@ -48,6 +50,43 @@ class SearchResult(NamedTuple):
     ids: npt.NDArray[Any]
     distances: npt.NDArray[np.float32]
     positions: npt.NDArray[np.int64]
+
+    def table(self, queries: Any = None) -> pa.Table:
+        """One row a query, to go on with in pandas, polars or SQL.
+
+        Parameters
+        ----------
+        queries : array-like of n_queries distinct integers or strings, optional
+            Their names; by default their rows.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``query``; ``ids`` and ``distances``, lists of k, the nearest first; an id is null
+            where fewer were found.
+
+        Raises
+        ------
+        InputError
+            If `queries` are not one a row.
+        """
+        n, k = self.positions.shape
+        names = pa.array(np.arange(n)) if queries is None else check_ids(queries, n, "queries")
+        missing = (self.positions < 0).ravel()
+        flat = self.ids.ravel()
+        kind = None
+        if flat.dtype == object:
+            text = any(isinstance(one, str) for one in flat)
+            kind = pa.string() if text else pa.uint64()
+        found = pa.array(flat, kind, mask=missing)
+        distances = pa.array(self.distances.ravel())
+        return pa.table(
+            {
+                "query": names,
+                "ids": pa.FixedSizeListArray.from_arrays(found, k),
+                "distances": pa.FixedSizeListArray.from_arrays(distances, k),
+            }
+        )
 
 
 class DQIndex:
@@ -158,6 +197,7 @@ class DQIndex:
             self.set_parameters(parameters)
         with thread_limit(threads):
             distances, positions = self.index.search(array, k)
+            mend(self.index, array, positions, distances)
         return SearchResult(self._named(positions), distances, positions)
 
     def _named(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

@@ -217,7 +217,7 @@ class DQModel(Estimator):
             report("train", level + 1, tokens)
         # What coarse levels leave over may be of any size: the vectors themselves were checked.
         self.transform_ = learn_axes(self._part(DQTransform), sample)
-        projected = self.transform_.transform(sample)
+        projected = self.transform_.projected(sample)
         self.codebooks_ = train_codebooks(
             self._part(ProductCodebooks),
             projected,
@@ -234,7 +234,7 @@ class DQModel(Estimator):
         if not self.coarse_:
             found = polish(self.transform_, rows, books.sizes(), rounds=self.polish, seed=self.seed)
             self.transform_ = found.transform
-            train_codebooks(books, self.transform_.transform(rows), start=found.codebooks)
+            train_codebooks(books, self.transform_.projected(rows), start=found.codebooks)
             return
         width = self.joint_width()
         atoms = train_jointly(
@@ -387,7 +387,7 @@ class DQModel(Estimator):
         residual = array
         for level, centroids in enumerate(self.coarse_):
             residual = residual - centroids[codes[:, level]]
-        projected = self.transform_.transform(residual)
+        projected = self.transform_.projected(residual)
         codewords = self.codebooks_.decode(codes[:, len(self.coarse_) :]).astype(np.float64)
         back = self.transform_.inverse_transform(codewords)
         kept = self.transform_.inverse_transform(projected)

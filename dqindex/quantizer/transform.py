@@ -18,6 +18,7 @@ from dqindex.quantizer.balance import OBJECTIVES, deal
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.moments import Moments
+from dqindex.quantizer.output import CONTAINERS, in_container
 from dqindex.vectors.matrix import check_matrix
 from dqindex.vectors.source import VectorSource
 
@@ -252,16 +253,40 @@ class DQTransform(Estimator):
             "variances": self.variances_.tolist(),
         }
 
-    def transform(self, X: Any) -> Matrix:
-        """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64."""
+    def transform(self, X: Any) -> Any:
+        """Project: (n, d) to (n, d_out), float32 for float16 or float32 input, else float64.
+
+        A numpy array, or the frame that `set_output` asks for.
+        """
+        projected = self.projected(X)
+        config = getattr(self, "_sklearn_output_config", {})
+        container = config.get("transform", "default")
+        return in_container(projected, container, self.get_feature_names_out(), X)
+
+    def projected(self, X: Any) -> Matrix:
+        """`transform`, as a numpy array whatever `set_output` asks for."""
         self._check_fitted()
         self._check_names(names_of(X))
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
         return _in_pieces(array, len(self.components_), lambda rows: project(self, rows))
 
-    def fit_transform(self, X: Any, y: Any = None) -> Matrix:
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit to `X`, then project it."""
         return self.fit(X).transform(X)
+
+    def set_output(self, *, transform: str | None = None) -> DQTransform:
+        """Choose what `transform` gives, and return self.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            A numpy array, or a frame whose columns are named as `get_feature_names_out` says; a
+            pandas frame keeps the index of one that came in. None changes nothing.
+        """
+        check("DQTransform.set_output", "transform", transform, or_none(one_of(*CONTAINERS)))
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
+        return self
 
     def inverse_transform(self, Y: Any) -> Matrix:
         """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""

@@ -169,7 +169,7 @@ def _refit_in_turn(
         coarse.append(centroids)
         sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
     transform, start = _rotated(old, sample, rotation)
-    projected = transform.transform(sample)
+    projected = transform.projected(sample)
     codebooks = train_codebooks(
         ProductCodebooks(**old.codebooks_.get_params()), projected, start=start
     )

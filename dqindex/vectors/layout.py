@@ -46,8 +46,12 @@ def choose(
     vector_column: str | None,
     id_column: str | None,
     constants: Collection[str] = (),
+    index: str | None = None,
 ) -> Layout:
-    """The layout of a table of this `schema`; `constants` are columns that its path gives.
+    """The layout of a table of this `schema`.
+
+    `constants` are columns that its path gives, `index` is what a frame names its rows by: neither
+    is ever a dimension.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def choose(
     ids = _id_column(schema, name, id_column, constants)
     lists = [field.name for field in schema if is_list(field.type)]
     if vector_column is None and not lists:
-        return _wide(schema, name, ids, constants)
+        return _wide(schema, name, ids, {*constants, index}, index)
     if vector_column is None and len(lists) > 1:
         raise InputError(
             f"{name}: name the vector column (--vector-column); it has {_told(schema)}"
@@ -208,9 +212,15 @@ def _id_column(
     return column
 
 
-def _wide(schema: pa.Schema, name: str, ids: str | None, constants: Collection[str]) -> Layout:
+def _wide(
+    schema: pa.Schema,
+    name: str,
+    ids: str | None,
+    aside: Collection[str | None],
+    index: str | None,
+) -> Layout:
     """One column of numbers a dimension; what may be an id is never taken for one."""
-    fields = [field for field in schema if field.name != ids and field.name not in constants]
+    fields = [field for field in schema if field.name != ids and field.name not in aside]
     if not fields:
         raise InputError(f"{name}: has no column of vectors; it has {_told(schema)}")
     hint = "name the id column (--id-column), and leave out columns that are no dimension"
@@ -234,7 +244,8 @@ def _wide(schema: pa.Schema, name: str, ids: str | None, constants: Collection[s
         )
     dtypes = [_dtype(field.type, name, field.name) for field in fields]
     names = [field.name for field in fields]
-    return Layout(names, True, ids, len(names), np.result_type(*dtypes), [])
+    unused = [index] if index is not None and ids is None else []
+    return Layout(names, True, ids, len(names), np.result_type(*dtypes), unused)
 
 
 def _counts_up(names: list[str]) -> bool:

@@ -49,7 +49,8 @@ class PandasPart(Part):
             raise InputError(f"{name}: {labels.count(twice)} columns are called {twice!r}")
         index = frame.index
         if index.name is not None and str(index.name) not in self._places:
-            self._places[str(index.name)] = None
+            self.index = str(index.name)
+            self._places[self.index] = None
         elif index.name is None and type(index).__name__ != "RangeIndex":
             warnings.warn(
                 f"{name}: its index has no name and is not used; if it holds the ids, give it one: "

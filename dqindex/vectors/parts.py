@@ -30,12 +30,15 @@ class Part(ABC):
     constants : dict of str to value
         What those are: the same in every row.
     group_rows : list of int
+    index : str or None
+        The column that a frame names its rows by.
     """
 
     name: str
     schema: pa.Schema
     constants: dict[str, Any]
     group_rows: list[int]
+    index: str | None = None
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class TableVectors(VectorSource):
     def _layouts(self, name: str, vector_column: str | None, id_column: str | None) -> list[Layout]:
         first = self._parts[0]
         label = name if len(self._parts) == 1 else first.name
-        chosen = choose(first.schema, label, vector_column, id_column, first.constants)
+        chosen = choose(first.schema, label, vector_column, id_column, first.constants, first.index)
         layouts = [chosen]
         for part in self._parts[1:]:
             self._check_ids_of(part, first, chosen.ids)
