@@ -154,3 +154,53 @@ def test_bad_input(projected):
         pq.decode([[0.5, 0.5]])
     with pytest.raises(NonFiniteError):
         pq.fit(np.full((10, 4), np.nan))
+
+
+def test_a_start_keeps_its_labels(projected):
+    whole = ProductCodebooks(4, 8, n_iter=3).fit(projected)
+    turned = [book[::-1] for book in whole.codebooks_]
+    kept = ProductCodebooks(4, 8, n_iter=1).fit(projected, start=turned)
+    for book, start in zip(kept.codebooks_, turned, strict=True):
+        far = ((book[:, None] - start[None]) ** 2).sum(axis=2)
+        np.testing.assert_array_equal(far.argmin(axis=1), range(8))
+    for wrong in (turned[:3], [book[:7] for book in turned], [book[:, :5] for book in turned]):
+        with pytest.raises(InputError, match="start has shapes"):
+            ProductCodebooks(4, 8).fit(projected, start=wrong)
+
+
+def test_progress_is_told_a_subspace_at_a_time(projected):
+    told = []
+    ProductCodebooks(4, 8, n_iter=1).fit(projected, progress=lambda *step: told.append(step))
+    assert told == [("train", done, 4) for done in (1, 2, 3, 4)]
+
+
+def test_codebooks_of_elsewhere(projected):
+    books = [np.eye(2), np.zeros((3, 2))]
+    made = ProductCodebooks.from_codebooks(books, seed=5)
+    assert (made.n_subspaces, made.n_codewords, made.seed) == (2, [2, 3], 5)
+    assert made.n_features_in_ == 4
+    assert made.unused_codewords_.tolist() == [0, 0]
+    assert ProductCodebooks.from_codebooks(books[:1]).n_codewords == 2
+    assert made.codebooks_[0].dtype == np.float32
+    for wrong, message in (
+        ([np.eye(2), np.eye(3)], r"different widths \[2, 3\]"),
+        ([], "at least 1"),
+        ([[1.0, 2.0]], "expected a 2-d array"),
+        ([np.full((2, 2), np.nan)], "NaN"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ProductCodebooks.from_codebooks(wrong)
+    with pytest.raises(InputError, match="leave it out"):
+        ProductCodebooks.from_codebooks(books, n_codewords=2)
+    with pytest.raises(InputError, match="no parameter"):
+        ProductCodebooks.from_codebooks(books, nope=2)
+
+
+def test_no_more_rows_are_used_than_asked_for(projected):
+    few = ProductCodebooks(2, 4, max_points_per_codeword=10, n_iter=1, init="random")
+    assert few.training_rows() == 40
+    assert ProductCodebooks(2, [4, 6], max_points_per_codeword=10).training_rows() == 60
+    rows = np.sort(np.random.default_rng(0).choice(len(projected), 40, replace=False))
+    expected = ProductCodebooks(2, 4, n_iter=1, init="random").fit(projected[rows])
+    for one, other in zip(few.fit(projected).codebooks_, expected.codebooks_, strict=True):
+        np.testing.assert_array_equal(one, other)

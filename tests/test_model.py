@@ -20,9 +20,12 @@ from dqindex.errors import (
     InputError,
     IntegrityError,
     NonFiniteError,
+    RangeError,
     StorageError,
 )
+from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model_file import FORMAT
+from dqindex.quantizer.nearest import nearest
 from dqindex.storage.tensors import save_tensors
 
 
@@ -249,3 +252,53 @@ def test_blocks_are_encoded_as_the_whole_is(vectors, coarse, n_components):
     assert all(error is None for _, error in model.encode_blocks(blocks))
     with pytest.raises(InputError, match="X has 3 features, but DQModel is expecting 24"):
         list(model.encode_blocks([vectors[:, :3]]))
+
+
+def test_progress_counts_every_token(vectors):
+    told = []
+    DQModel(3, 4, coarse=(5, 6), n_iter=1).fit(vectors, progress=lambda *step: told.append(step))
+    assert told == [("train", done, 5) for done in (1, 2, 3, 4, 5)]
+
+
+def test_the_sample_is_enough_for_every_part():
+    model = DQModel(2, [300, 10], coarse=(7, 400), max_points_per_codeword=3)
+    assert model.training_rows(8) == 1200
+    assert model.training_rows(50) == 5000
+    assert model.codebook_sizes() == [300, 10]
+
+
+def test_coarse_levels_have_seeds_and_rounds_of_their_own(vectors):
+    model = DQModel(2, 4, coarse=(6, 5), seed=2, n_iter=3, n_redo=2, init="random")
+    left = vectors[:2000]
+    model.fit(left)
+    for level, size in enumerate((6, 5)):
+        expected, _ = train_kmeans(
+            left, size, n_iter=3, n_redo=2, init="random", seed=2 + 1000 + level
+        )
+        np.testing.assert_array_equal(model.coarse_[level], expected)
+        left = left - expected[nearest(left, expected)[0]]
+
+
+def test_settings_of_parts_are_checked(vectors):
+    parts = DQModel(2, 4, coarse=(3,)).fit(vectors)
+    made = DQModel.from_parts(parts.transform_, parts.codebooks_, parts.coarse_, beam=4)
+    assert made.beam == 4
+    for settings, message in (({"beam": 0}, "beam is 0"), ({"nope": 1}, "no parameter 'nope'")):
+        with pytest.raises(InputError, match=message):
+            DQModel.from_parts(parts.transform_, parts.codebooks_, parts.coarse_, **settings)
+    with pytest.raises(InputError, match="expecting 24"):
+        DQModel.from_parts(parts.transform_, parts.codebooks_, [np.zeros((3, 5), np.float32)])
+    for blocks in ("text", [vectors[0]], [vectors.astype(int)]):
+        with pytest.raises(InputError, match=r"blocks? is"):
+            list(parts.encode_blocks(blocks))
+
+
+def test_refused_before_anything_is_learned(vectors):
+    model = DQModel(2, 4)
+    for wrong in (vectors * np.float32(1e15), vectors * np.float32(1e-25)):
+        with pytest.raises(RangeError):
+            model.fit(wrong)
+    assert not hasattr(model, "transform_")
+    model.fit(vectors)
+    with pytest.raises(RangeError, match="DQModel: 4000 of 4000 rows"):
+        model.encode(vectors * np.float32(1e15))

@@ -17,6 +17,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from dqindex import DQModel, DQTransform, Moments, ProductCodebooks, open_vectors
 from dqindex.errors import DQWarning, InputError, NonFiniteError, NotFittedError
+from dqindex.parallel.pieces import pieces
+from dqindex.parallel.threads import thread_limit
 
 
 def gram(transform: DQTransform) -> np.ndarray:
@@ -265,3 +267,67 @@ def test_names_of_what_goes_in():
     assert len(fitted.get_feature_names_out(["a", "b", "c", "d"])) == 4
     with pytest.raises(InputError, match="length equal to number of features"):
         fitted.get_feature_names_out(["a"])
+
+
+def test_parameters_are_held_against_their_rules_wherever_they_are_used(vectors):
+    moments = Moments(24).update(vectors)
+    for use in (
+        lambda one: one.fit(vectors),
+        lambda one: one.partial_fit(vectors),
+        lambda one: one.fit_moments(moments),
+    ):
+        with pytest.raises(InputError, match="balance is 'sums'"):
+            use(DQTransform(balance="sums"))
+    for use in (
+        lambda one: one.transform(vectors),
+        lambda one: one.inverse_transform(vectors),
+        lambda one: one.to_faiss(),
+        lambda one: one.summary(),
+        lambda one: one.get_feature_names_out(),
+    ):
+        with pytest.raises(NotFittedError):
+            use(DQTransform())
+
+
+def test_moments_of_nothing_or_of_nonsense():
+    with pytest.raises(InputError, match="of no vectors"):
+        DQTransform().fit_moments(Moments(3))
+    with pytest.raises(InputError, match="moments is 'x'"):
+        DQTransform().fit_moments("x")
+    broken = Moments(2).update(np.array([[1.0, np.inf], [1.0, 2.0]]))
+    with pytest.raises(NonFiniteError, match="moments of vectors that are not finite"):
+        DQTransform().fit_moments(broken)
+
+
+def test_the_faiss_transform_is_whole(vectors):
+    linear = DQTransform(4).fit(vectors).to_faiss()
+    assert linear.is_trained
+    assert linear.is_orthonormal
+    np.testing.assert_allclose(linear.reverse_transform(linear.apply(vectors)), vectors, atol=1e-4)
+    back = DQTransform.from_faiss(linear, 4)
+    assert np.isnan(back.variances_).all()
+    assert np.isnan(back.subspace_variances_).all()
+    assert np.isnan(back.imbalance_)
+    assert (back.n_features_in_, back.n_samples_seen_, back.n_subspaces) == (24, 0, 4)
+    with pytest.raises(InputError, match="linear is 'x'"):
+        DQTransform.from_faiss("x", 2)
+
+
+def test_many_pieces_are_those_of_one(vectors):
+    many = np.concatenate([vectors] * 6)  # more than a piece
+    transform = DQTransform(4).fit(vectors)
+    assert len(list(pieces(len(many), 24))) > 1
+    expected = (many.astype(np.float64) - transform.mean_) @ transform.components_.T
+    np.testing.assert_allclose(transform.transform(many), expected, atol=1e-4)
+    with thread_limit(1):
+        alone = transform.transform(many)
+    np.testing.assert_array_equal(transform.transform(many), alone)
+
+
+def test_directions_below_rounding_have_no_variance():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4)) * [1, 1e-3, 1e-6, 0]
+    with pytest.warns(DQWarning, match="vary in 3 directions only, and 4"):
+        found = DQTransform(2).fit(x)
+    assert np.count_nonzero(found.variances_) == 3
+    assert found.summary()["d_out"] == 4

@@ -60,9 +60,11 @@ class Moments:
             raise InputError(f"moments of width {len(self.mean)} cannot take shape {block.shape}")
         for start in range(0, len(block), CHUNK_ROWS):
             chunk = block[start : start + CHUNK_ROWS].astype(np.float64)
-            mean = chunk.mean(axis=0)
-            chunk -= mean
-            self._add(len(chunk), mean, chunk.T @ chunk)
+            # What is not finite, or too long, makes moments that `DQTransform` refuses.
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = chunk.mean(axis=0)
+                chunk -= mean
+                self._add(len(chunk), mean, chunk.T @ chunk)
         return self
 
     def merge(self, other: Moments) -> Moments:
