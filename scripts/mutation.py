@@ -162,6 +162,8 @@ def measure(root: Path, package: dict[str, list[str]], size: int, seed: int) -> 
 
 def main() -> None:
     """Measure the packages that are named."""
+    # So that a polite kill ends the tests as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("packages", nargs="+", help="tables of the configuration")
     parser.add_argument("--sample", type=int, default=40, help="changes a package")

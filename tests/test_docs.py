@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -60,6 +61,18 @@ def test_the_house_is_as_contributing_shows_it():
     }
     depths = [depth[name] for name in shown]
     assert depths == sorted(depths)
+
+
+def test_no_function_is_long():
+    """Sixty lines of code at most, signature included and docstring not."""
+    for file in (ROOT / "dqindex").rglob("*.py"):
+        text = file.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = len(ast.get_source_segment(text, node).splitlines())
+                if ast.get_docstring(node) is not None:
+                    lines -= len(ast.get_source_segment(text, node.body[0]).splitlines())
+                assert lines <= 60, f"{file.name}: {node.name} has {lines} lines"
 
 
 def test_hooks_have_the_versions_of_the_gate():

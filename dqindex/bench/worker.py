@@ -23,7 +23,7 @@ from dqindex.bench.machine import pin, reset_peak, resident
 from dqindex.bench.measure import latency, pareto, recalls, throughput
 from dqindex.bench.peers import package_versions, peer_class, split
 from dqindex.bench.peers.base import Peer, Unsupported
-from dqindex.bench.truth import content_key
+from dqindex.bench.truth import Truth, content_key
 from dqindex.errors import DQIndexError, MissingDependencyError
 from dqindex.evaluation import recall_at
 from dqindex.parallel.threads import available_threads, thread_limit
@@ -41,31 +41,16 @@ def point_key(job: dict[str, Any], parameters: Point, threads: int) -> str:
 def measure(job: dict[str, Any], emit: Emit) -> None:
     """Build the method's index and measure the points that are not done."""
     dataset = Dataset(Description(**job["dataset"]))
-    truth, queries, k = dataset.truth(), dataset.queries, job["k"]
-    n = len(dataset.base)
-    name, argument = split(job["method"])
-    peer = peer_class(name)(argument, dataset.metric, job["seed"])
-    cpus = available_threads()
-    before = resident().get("now")
-    reset_peak()
-    with thread_limit(cpus):
-        peer.build(dataset.base, cpus)
-    memory = {"before": before, "build_peak": resident().get("peak")}
-    built = {
-        "method": job["method"],
-        "library": name,
-        "options": peer.options,
-        "versions": package_versions(name),
-        "build": {**peer.seconds, "total": sum(peer.seconds.values()), "threads": cpus},
-        "bytes": _sizes(peer, n),
-        **peer.details(dataset.base),
-    }
+    truth, k = dataset.truth(), job["k"]
+    library, argument = split(job["method"])
+    peer = peer_class(library)(argument, dataset.metric, job["seed"])
+    built = _build(peer, job, dataset)
     points = _points(peer, job)
     if job["auto"]:
-        points = _worthwhile(peer, points, queries, truth.positions, k)
-    built["points"] = len(points) * len(job["threads"])
-    emit({"index": {**built, "memory": memory}})
+        points = _worthwhile(peer, points, dataset.queries, truth.positions, k)
+    emit({"index": {**built, "points": len(points) * len(job["threads"])}})
     reset_peak()
+    cpus = available_threads()
     for threads in job["threads"]:
         with thread_limit(threads):
             pin(threads)
@@ -75,22 +60,6 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
                 if key in job["done"]:
                     continue
                 peer.set_parameters(parameters)
-                began = perf_counter()
-                answers = peer.search(queries, k)
-                warm = perf_counter() - began
-                figures = {
-                    "batch": throughput(peer.search, queries, k, warm),
-                    "single": latency(peer.search, queries, k),
-                }
-                found = {k: answers}
-                if k < min(TRUTH_K, n):
-                    found[min(TRUTH_K, n)] = peer.search(queries, min(TRUTH_K, n))
-                recall: dict[str, dict[str, float]] = {"id": {}, "distance": {}}
-                for at, positions in found.items():
-                    by = recalls(positions, truth, dataset.base, queries, dataset.metric, at)
-                    for kind, values in by.items():
-                        # 1@1 is of the search that was timed.
-                        recall[kind] = {**values, **recall[kind]}
                 emit(
                     {
                         "point": {
@@ -98,13 +67,54 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
                             "parameters": parameters,
                             "threads": threads,
                             "k": k,
-                            "recall": recall,
-                            **figures,
+                            **_figures(peer, dataset, truth, k),
                             "search_peak": resident().get("peak"),
                         }
                     }
                 )
         pin(cpus)
+
+
+def _build(peer: Peer, job: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Build the index on all CPUs: what it is, what it took, what it weighs."""
+    cpus = available_threads()
+    before = resident().get("now")
+    reset_peak()
+    with thread_limit(cpus):
+        peer.build(dataset.base, cpus)
+    memory = {"before": before, "build_peak": resident().get("peak")}
+    library = split(job["method"])[0]
+    return {
+        "method": job["method"],
+        "library": library,
+        "options": peer.options,
+        "versions": package_versions(library),
+        "build": {**peer.seconds, "total": sum(peer.seconds.values()), "threads": cpus},
+        "bytes": _sizes(peer, len(dataset.base)),
+        **peer.details(dataset.base),
+        "memory": memory,
+    }
+
+
+def _figures(peer: Peer, dataset: Dataset, truth: Truth, k: int) -> dict[str, Any]:
+    """Recall, throughput and latency of the peer as it is set."""
+    queries = dataset.queries
+    began = perf_counter()
+    answers = peer.search(queries, k)
+    warm = perf_counter() - began
+    batch = throughput(peer.search, queries, k, warm)
+    single = latency(peer.search, queries, k)
+    found = {k: answers}
+    most = min(TRUTH_K, len(dataset.base))
+    if k < most:
+        found[most] = peer.search(queries, most)
+    recall: dict[str, dict[str, float]] = {"id": {}, "distance": {}}
+    for at, positions in found.items():
+        by = recalls(positions, truth, dataset.base, queries, dataset.metric, at)
+        for kind, values in by.items():
+            # 1@1 is of the search that was timed.
+            recall[kind] = {**values, **recall[kind]}
+    return {"recall": recall, "batch": batch, "single": single}
 
 
 def _sizes(peer: Peer, n: int) -> dict[str, float]:
