@@ -352,6 +352,22 @@ def test_the_folder_that_was_waited_for_may_be_gone(tmp_path, index, monkeypatch
     assert open_index(folder).n == 2000
 
 
+def test_faiss_may_allocate_what_a_search_table_takes_and_no_more(tmp_path, index, monkeypatch):
+    index.save(tmp_path)
+    before = faiss.get_deserialization_vector_byte_limit()
+    real, limits = faiss.read_index, []
+
+    def read(*args):
+        limits.append(faiss.get_deserialization_vector_byte_limit())
+        return real(*args)
+
+    monkeypatch.setattr(faiss, "read_index", read)
+    open_index(tmp_path)
+    # 2 GiB is FAISS's own default of the most that it makes as a table.
+    assert limits == [2 * 1024**3 + 1]
+    assert faiss.get_deserialization_vector_byte_limit() == before
+
+
 def test_no_index_there(tmp_path):
     with pytest.raises(StorageError, match="no index there"):
         open_index(tmp_path)
