@@ -137,6 +137,39 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     return (found,) if isinstance(found, int) else tuple(found)
 
 
+# How to read a map that is not dqindex's own.
+MAP_FORMATS = ["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse"]
+map_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(MAP_FORMATS),
+    help="Format of MAP.  [default: by its name and content]",
+)
+foreign_columns = compose(
+    click.option(
+        "--id-column",
+        metavar="NAME",
+        help="Column, or JSON field, of the ids in a foreign MAP.  [default: item_id]",
+    ),
+    click.option(
+        "--codes-column",
+        metavar="NAME",
+        help="Column, or JSON field, of the tokens in a foreign MAP.  [default: codes]",
+    ),
+    click.option(
+        "--code-sizes",
+        callback=_levels,
+        metavar="SIZES",
+        help="Codes of each level of a foreign MAP (256,256,256).  [default: the largest code "
+        "plus one]",
+    ),
+    click.option(
+        "--transpose", is_flag=True, help="The rows of MAP (.npy) are levels, and not items."
+    ),
+)
+foreign = compose(map_format, foreign_columns)
+
+
 # Which model, for the commands that fit one.
 family = compose(
     click.option(

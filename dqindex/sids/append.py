@@ -14,6 +14,7 @@ from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
 from dqindex.sids.extract import AnyMap, encode, resolve
 from dqindex.sids.map import SidMap
+from dqindex.sids.matching import in_one_type
 from dqindex.sids.unique import check_capacity
 from dqindex.vectors import VectorSource, open_vectors
 
@@ -51,7 +52,7 @@ def append(
     model = sids.need_model()
     report = progress or no_progress
     source = open_vectors(vectors, ids=ids)
-    new_ids = _new_ids(sids, source)
+    new_ids, old_ids = _new_ids(sids, source)
     if sids.unique in ("reassign", "cap"):
         check_capacity(len(sids) + source.n, model.code_sizes(), sids.cap)
     with thread_limit(threads):
@@ -73,30 +74,25 @@ def append(
         codes=np.concatenate([sids.codes, delta.codes]),
         base_codes=np.concatenate([sids.base_codes, delta.base_codes]),
         distortion=np.concatenate([sids.distortion, delta.distortion]),
-        ids=None if sids.ids is None else pa.concat_arrays([sids.ids, delta.item_ids]),
+        ids=None if old_ids is None else pa.concat_arrays([old_ids, new_ids]),
         sizes=sizes,
     )
     return whole, delta
 
 
-def _new_ids(sids: SidMap, source: VectorSource) -> pa.Array:
-    """Ids of the new items, in the type of the map's; rows go on counting where there are none."""
+def _new_ids(sids: SidMap, source: VectorSource) -> tuple[pa.Array, pa.Array | None]:
+    """Ids of the new items, and of the old ones, in one type; None where rows are the ids."""
     if sids.ids is None:
         if source.ids is not None:
             raise InputError(
                 f"{source.name}: the new items have ids, but the map's are row numbers; extract "
                 "the map with ids"
             )
-        return pa.array(np.arange(len(sids), len(sids) + source.n))
+        return pa.array(np.arange(len(sids), len(sids) + source.n)), None
     if source.ids is None:
         raise InputError(f"{source.name}: the new items need ids, as those of the map have")
-    try:
-        ids = source.ids.cast(sids.ids.type)
-    except pa.ArrowException:
-        raise InputError(
-            f"{source.name}: ids of type {source.ids.type}, those of the map are {sids.ids.type}"
-        ) from None
-    known = pc.is_in(ids, value_set=sids.ids)
+    ids, old = in_one_type(source.ids, sids.ids, source.name)
+    known = pc.is_in(ids, value_set=old)
     twice = pc.sum(known).as_py() or 0
     if twice:
         first = ids.filter(known)[0].as_py()
@@ -104,4 +100,4 @@ def _new_ids(sids: SidMap, source: VectorSource) -> pa.Array:
             f"{source.name}: {twice} ids are in the map already, for example {first!r}; append "
             "new items only, or refit"
         )
-    return ids
+    return ids, old

@@ -6,17 +6,16 @@
 - ``lc-rec``: ``{"0": ["<a_60>", "<b_159>", …], …}``, one letter a level (aa, ab after z).
 - ``offset``: ``{"vocabulary_size", "offsets", "code_sizes", "items": {id: [token, …]}}``: one
   contiguous vocabulary, the code plus the offset of its level.
-- ``npy``: the matrix of codes alone, in the map's order.
+- ``npy``: the matrix of codes, in the map's order; the ids, where the map has its own, in a file
+  beside it (`ids_beside`).
 - ``reverse``: ``{"codes": […], "items": […]}`` a line: which items have an ID.
 """
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import io
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.sids import map_file
 from dqindex.sids.map import SidMap
-from dqindex.sids.tuples import TupleSet
-from dqindex.storage.files import HashingFile, atomic_file
+from dqindex.sids.readers import MOST_CODE, READERS, Columns, Found
+from dqindex.sids.writers import WRITERS
+from dqindex.storage.files import atomic_file
 from dqindex.storage.matrix import matrix_writer
+from dqindex.storage.reading import open_regular, read_parquet
+from dqindex.storage.tables import write_table
 from dqindex.vectors.ids import check_ids
+from dqindex.vectors.npy import read_npy_values
 
 FORMATS = ("parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse")
-ROWS = 65536
+# In the metadata of an ids file: the digest of the codes that it belongs to.
+CODES_SHA256 = b"dqindex-codes-sha256"
+# Items of more tokens than this are taken for levels, if there are fewer of them than tokens.
+MOST_LEVELS = 64
 
 
 def export(sids: SidMap, path: str | Path, form: str) -> None:
@@ -51,47 +57,95 @@ def export(sids: SidMap, path: str | Path, form: str) -> None:
     if form == "parquet":
         map_file.write_map(sids, path)
     elif form == "npy":
-        with matrix_writer(
-            path, (len(sids), sids.codes.shape[1]), np.dtype(np.int32), column="codes"
-        ) as write:
-            write(sids.codes)
+        _write_npy(sids, Path(path))
     else:
         with atomic_file(path) as file:
             WRITERS[form](sids, file)
 
 
-def read(path: str | Path, form: str | None = None) -> SidMap:
+def ids_beside(path: str | Path) -> Path:
+    """Where the ids of a map in the format ``npy`` are: one column, for ``--ids`` as well."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.ids.parquet")
+
+
+def not_kept(sids: SidMap, form: str) -> str | None:
+    """What of a map's ids the format cannot hold, in words; None where it holds all."""
+    if form not in ("csv", "lc-rec", "offset") or sids.ids is None:
+        return None
+    if pa.types.is_integer(sids.ids.type):
+        return None
+    numbers = pa.compute.match_substring_regex(sids.ids, r"^(0|-?[1-9][0-9]{0,18})$")
+    if not pa.compute.all(numbers).as_py():
+        return None
+    return f"{form} cannot tell text from numbers: these ids, all whole numbers, read as numbers"
+
+
+def read(
+    path: str | Path,
+    form: str | None = None,
+    *,
+    id_column: str | None = None,
+    codes_column: str | None = None,
+    code_sizes: Sequence[int] | None = None,
+    transpose: bool = False,
+) -> SidMap:
     """Read a map in any of `FORMATS`; by default the one that the file's name and content show.
 
-    Foreign maps have no model: sizes are the largest code plus one, where the file says no more.
+    Parameters
+    ----------
+    path : path
+    form : str, optional
+    id_column, codes_column : str, optional
+        Of a foreign map: the Parquet or CSV columns, or JSON fields, of the ids and of the tokens.
+    code_sizes : sequence of ints, optional
+        Number of codes of each level, where the file does not say; by default the largest code
+        plus one, which a map of few items understates.
+    transpose : bool
+        The rows of a ``.npy`` are levels, not items.
 
     Raises
     ------
-    StorageError, FileFormatError
-        If the file is missing or not a map in that format.
+    StorageError, FileFormatError, IntegrityError
+        If the file is missing, damaged, or not a map in that format.
+    InputError
+        If a column is missing, or sizes do not fit the codes.
     """
     path = Path(path)
-    if not path.is_file():
+    if form is not None and form not in FORMATS:
+        raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
+    if not path.exists():
         raise StorageError(f"{path}: no such file; give a map of semantic IDs")
     form = form or _guess(path)
+    if transpose and form != "npy":
+        raise InputError(f"{path}: transpose is for the format npy; this is {form}")
+    columns = Columns(id_column, codes_column)
+    if form in ("npy", "lc-rec", "offset") and any(columns):
+        raise InputError(f"{path}: the format {form} has no columns; leave out their names")
     if form == "parquet":
-        return map_file.read_map(path)
-    try:
-        if form == "npy":
-            return _map(np.load(path, allow_pickle=False), None, path)
-        with path.open(encoding="utf-8") as file:
-            return READERS[form](file, path)
-    except (ValueError, KeyError, TypeError, EOFError, AttributeError, csv.Error) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"{path}: not a map in the format {form} ({error})") from None
+        sids = map_file.read_map(path, id_column=id_column, codes_column=codes_column)
+    elif form == "npy":
+        sids = _read_npy(path, transpose)
+    else:
+        with (
+            open_regular(path) as file,
+            io.TextIOWrapper(file, encoding="utf-8", newline="") as lines,
+        ):
+            try:
+                found = READERS[form](lines, path, columns)
+            except UnicodeDecodeError as error:
+                raise FileFormatError(f"{path}: not UTF-8 text ({error})") from None
+        sids = _map(found, path)
+    if code_sizes is not None:
+        _set_sizes(sids, [int(size) for size in code_sizes], path)
+    return sids
 
 
 def _guess(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".npy", ".csv"):
         return suffix[1:]
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(4096)
     if head.startswith(b'{"codes"'):
         return "reverse"
@@ -102,164 +156,89 @@ def _guess(path: Path) -> str:
     return "lc-rec"
 
 
-def _rows(sids: SidMap) -> Iterator[tuple[Any, list[int]]]:
-    ids = sids.item_ids
-    for start in range(0, len(sids), ROWS):
-        names = ids.slice(start, ROWS).to_pylist()
-        yield from zip(names, sids.codes[start : start + ROWS].tolist(), strict=True)
-
-
-def _write_csv(sids: SidMap, file: HashingFile) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["item_id", *(f"token_{level}" for level in range(len(sids.sizes)))])
-    for name, codes in _rows(sids):
-        writer.writerow([name, *codes])
-        if buffer.tell() > 2**20:
-            file.write(buffer.getvalue().encode())
-            buffer.seek(0)
-            buffer.truncate()
-    file.write(buffer.getvalue().encode())
-
-
-def _write_jsonl(sids: SidMap, file: HashingFile) -> None:
-    for name, codes in _rows(sids):
-        line = json.dumps({"item_id": name, "codes": codes}, ensure_ascii=False)
-        file.write(f"{line}\n".encode())
-
-
-def _write_object(file: HashingFile, rows: Iterator[tuple[Any, Any]]) -> None:
-    """One JSON object, an entry at a time."""
-    file.write(b"{")
-    for place, (name, value) in enumerate(rows):
-        entry = f"{json.dumps(str(name), ensure_ascii=False)}: {json.dumps(value)}"
-        file.write(f"{', ' if place else ''}{entry}".encode())
-    file.write(b"}")
-
-
-def level_name(level: int) -> str:
-    """Letters of a level: a, b, …, z, aa, ab, and so on."""
-    name = ""
-    level += 1
-    while level:
-        level, letter = divmod(level - 1, 26)
-        name = chr(ord("a") + letter) + name
-    return name
-
-
-def _write_lc_rec(sids: SidMap, file: HashingFile) -> None:
-    names = [level_name(level) for level in range(len(sids.sizes))]
-    _write_object(
-        file,
-        (
-            (item, [f"<{name}_{code}>" for name, code in zip(names, codes, strict=True)])
-            for item, codes in _rows(sids)
-        ),
-    )
-
-
-def _write_offset(sids: SidMap, file: HashingFile) -> None:
-    offsets = np.cumsum([0, *sids.sizes[:-1]])
-    head = {
-        "vocabulary_size": int(sum(sids.sizes)),
-        "offsets": offsets.tolist(),
-        "code_sizes": sids.sizes,
-    }
-    file.write(f'{json.dumps(head)[:-1]}, "items": '.encode())
-    _write_object(
-        file, ((item, (np.array(codes) + offsets).tolist()) for item, codes in _rows(sids))
-    )
-    file.write(b"}")
-
-
-def _write_reverse(sids: SidMap, file: HashingFile) -> None:
-    known = TupleSet(sids.codes, sids.sizes)
-    order = np.argsort(known.numbers, kind="stable")
-    ids = sids.item_ids
-    start = 0
-    for count in known.counts.tolist():
-        rows = order[start : start + count]
-        start += count
-        line = {"codes": sids.codes[rows[0]].tolist(), "items": ids.take(rows).to_pylist()}
-        file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
-
-
-WRITERS: dict[str, Callable[[SidMap, HashingFile], None]] = {
-    "csv": _write_csv,
-    "jsonl": _write_jsonl,
-    "lc-rec": _write_lc_rec,
-    "offset": _write_offset,
-    "reverse": _write_reverse,
-}
-
-
-def _map(codes: Any, ids: list[Any] | None, path: Path, sizes: list[int] | None = None) -> SidMap:
-    try:
-        array = np.asarray(codes)
-    except ValueError:
-        raise FileFormatError(f"{path}: items have different numbers of tokens") from None
-    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iu" or array.min() < 0:
-        raise FileFormatError(f"{path}: is not a matrix of tokens (shape {array.shape})")
-    array = array.astype(np.int32)
+def _map(found: Found, path: Path) -> SidMap:
+    codes = found.codes
     return SidMap(
-        array,
-        array,
-        np.full(len(array), np.nan, dtype=np.float32),
-        sizes or [int(one) + 1 for one in array.max(axis=0)],
-        None if ids is None else check_ids(ids, len(array), str(path)),
+        codes,
+        codes,
+        np.full(len(codes), np.nan, dtype=np.float32),
+        found.sizes or [int(one) + 1 for one in codes.max(axis=0)],
+        None if found.ids is None else check_ids(found.ids, len(codes), str(path)),
+        sizes_guessed=found.sizes is None,
     )
 
 
-def _own_ids(names: list[Any]) -> list[Any] | pa.Array:
-    """Text that is whole numbers throughout comes back as numbers."""
-    if names and all(
-        isinstance(name, str) and re.fullmatch(r"0|-?[1-9]\d{0,17}", name) for name in names
-    ):
-        return [int(name) for name in names]
-    return names
+def _set_sizes(sids: SidMap, sizes: list[int], path: Path) -> None:
+    """Give the levels the sizes that a user knows."""
+    if len(sizes) != len(sids.sizes):
+        raise InputError(
+            f"{path}: {len(sizes)} code sizes for items of {len(sids.sizes)} tokens; give one each"
+        )
+    for level, (size, least) in enumerate(zip(sizes, sids.sizes, strict=True)):
+        if not sids.sizes_guessed and size != least:
+            raise InputError(
+                f"{path}: says that level {level} has {least} codes, not {size}; leave the code "
+                "sizes out"
+            )
+        if size < least:
+            raise InputError(
+                f"{path}: level {level} has the code {least - 1}, so its size cannot be {size}"
+            )
+    sids.sizes, sids.sizes_guessed = sizes, False
 
 
-def _read_csv(file: Any, path: Path) -> SidMap:
-    rows = csv.reader(file)
-    next(rows)
-    names, codes = [], []
-    for row in rows:
-        names.append(row[0])
-        codes.append([int(token) for token in row[1:]])
-    return _map(codes, list(_own_ids(names)), path)
+# The matrix of codes.
 
 
-def _read_jsonl(file: Any, path: Path) -> SidMap:
-    lines = [json.loads(line) for line in file if line.strip()]
-    return _map([line["codes"] for line in lines], [line["item_id"] for line in lines], path)
+def _write_npy(sids: SidMap, path: Path) -> None:
+    codes = np.ascontiguousarray(sids.codes, dtype=np.int32)
+    if sids.ids is not None:
+        ids = pa.table({"item_id": sids.ids}).replace_schema_metadata(
+            {CODES_SHA256: _digest(codes)}
+        )
+        with atomic_file(ids_beside(path)) as file:
+            write_table(file, ids)
+    with matrix_writer(path, codes.shape, np.dtype(np.int32), column="codes") as write:
+        write(codes)
 
 
-def _read_lc_rec(file: Any, path: Path) -> SidMap:
-    items: dict[str, list[str]] = json.load(file)
-    codes = [[int(token.rpartition("_")[2].rstrip(">")) for token in one] for one in items.values()]
-    return _map(codes, list(_own_ids(list(items))), path)
+def _read_npy(path: Path, transpose: bool) -> SidMap:
+    values = read_npy_values(path)
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iu":
+        raise FileFormatError(
+            f"{path}: {values.dtype} of shape {values.shape} is not a matrix of tokens"
+        )
+    if transpose:
+        values = values.T
+    n, levels = values.shape
+    if n < levels and levels > MOST_LEVELS:
+        raise FileFormatError(
+            f"{path}: {n} items of {levels:,} tokens each; if its rows are levels and its columns "
+            "items, read it with --transpose (transpose=True)"
+        )
+    if values.min() < 0 or values.max() > MOST_CODE:
+        raise FileFormatError(f"{path}: codes from {values.min()} to {values.max()}; not tokens")
+    codes = np.ascontiguousarray(values, dtype=np.int32)
+    return _map(Found(codes, _stored_ids(path, codes)), path)
 
 
-def _read_offset(file: Any, path: Path) -> SidMap:
-    record = json.load(file)
-    tokens: npt.NDArray[np.int64] = np.array(list(record["items"].values()))
-    codes = tokens - np.array(record["offsets"])
-    return _map(codes, list(_own_ids(list(record["items"]))), path, record["code_sizes"])
+def _stored_ids(path: Path, codes: npt.NDArray[np.int32]) -> Any:
+    """Ids that `_write_npy` left beside a matrix; None where there are none."""
+    beside = ids_beside(path)
+    if not beside.is_file():
+        return None
+    with open_regular(beside) as file:
+        table = read_parquet(file, beside, "export the map again")
+    belongs = (table.schema.metadata or {}).get(CODES_SHA256)
+    if belongs is None:
+        return None  # somebody else's
+    if belongs != _digest(codes):
+        raise IntegrityError(
+            f"{beside}: belongs to other codes than those of {path.name}; export the map again, or "
+            "move it away"
+        )
+    return table.column(0)
 
 
-def _read_reverse(file: Any, path: Path) -> SidMap:
-    names, codes = [], []
-    for line in file:
-        record = json.loads(line)
-        names += record["items"]
-        codes += [record["codes"]] * len(record["items"])
-    return _map(codes, names, path)
-
-
-READERS: dict[str, Callable[[Any, Path], SidMap]] = {
-    "csv": _read_csv,
-    "jsonl": _read_jsonl,
-    "lc-rec": _read_lc_rec,
-    "offset": _read_offset,
-    "reverse": _read_reverse,
-}
+def _digest(codes: npt.NDArray[np.int32]) -> bytes:
+    return hashlib.sha256(f"{codes.shape}".encode() + codes.tobytes()).hexdigest().encode()

@@ -43,6 +43,8 @@ class SidMap:
         Most items a tuple, for ``cap``.
     model : DQModel or None
         Where it is at hand.
+    sizes_guessed : bool
+        Whether `sizes` are only the largest codes seen, plus one: of foreign maps that do not say.
     """
 
     codes: Tokens
@@ -54,6 +56,7 @@ class SidMap:
     unique: str = "none"
     cap: int = 1
     model: DQModel | None = field(default=None)
+    sizes_guessed: bool = False
 
     def __len__(self) -> int:
         return len(self.codes)

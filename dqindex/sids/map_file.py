@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dqindex._parameters import boolean, integer, one_of, text
 from dqindex._types import Tokens
-from dqindex.errors import FileFormatError, IntegrityError, StorageError
+from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.quantizer.encoding import code_dtype
 from dqindex.sids.map import SidMap
 from dqindex.storage.files import atomic_file, versions
@@ -128,8 +128,16 @@ def write_map(sids: SidMap, path: str | Path) -> None:
                 writer.write_table(pa.table(_columns(sids, rows), schema=schema))
 
 
-def read_map(path: str | Path) -> SidMap:
+def read_map(
+    path: str | Path, *, id_column: str | None = None, codes_column: str | None = None
+) -> SidMap:
     """Read a map, and verify its checksums; a Parquet file without our record is a foreign map.
+
+    Parameters
+    ----------
+    path : path
+    id_column, codes_column : str, optional
+        Of a foreign map; by default ``item_id`` and ``codes``.
 
     Raises
     ------
@@ -137,6 +145,8 @@ def read_map(path: str | Path) -> SidMap:
         If the file is missing, unreadable, or not a map.
     IntegrityError
         If it is not what was written.
+    InputError
+        If a column that is named is not there, or the map is our own.
     """
     try:
         with open_regular(path) as file:
@@ -145,7 +155,31 @@ def read_map(path: str | Path) -> SidMap:
         raise StorageError(
             f"{path}: no such file; give a map made by 'dqindex sids extract'"
         ) from None
-    return _from_table(table, str(path))
+    return _from_table(_renamed(table, id_column, codes_column, str(path)), str(path))
+
+
+def _renamed(
+    table: pa.Table, id_column: str | None, codes_column: str | None, name: str
+) -> pa.Table:
+    """A foreign table with our names for its ids and codes."""
+    given = {
+        column: ours
+        for ours, column in (("item_id", id_column), ("codes", codes_column))
+        if column is not None
+    }
+    if not given:
+        return table
+    if _record_of(table, name):
+        raise InputError(f"{name}: is a map of dqindex's own; leave out the names of its columns")
+    for column in given:
+        if column not in table.column_names:
+            raise InputError(
+                f"{name}: no column {column!r}; it has {', '.join(table.column_names)}"
+            )
+    # A column that bears our name and is not meant does not matter.
+    names = table.column_names
+    kept = [at for at, one in enumerate(names) if one in given or one not in given.values()]
+    return table.select(kept).rename_columns([given.get(names[at], names[at]) for at in kept])
 
 
 def _record_of(table: pa.Table, name: str) -> Record:
@@ -183,6 +217,7 @@ def _from_table(table: pa.Table, name: str) -> SidMap:
         record.get("fingerprint", ""),
         record.get("unique", "none"),
         record.get("cap", 1),
+        sizes_guessed="code_sizes" not in record,
     )
     _check_tokens(sids, name)
     if "rows_sha256" in record and record["rows_sha256"] != rows_sha256(sids):

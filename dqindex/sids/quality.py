@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from dqindex._types import Float32, Int64, Tokens
 from dqindex.errors import InputError
 from dqindex.evaluation import exact_neighbors, recall_at, without_self
 from dqindex.sids.map import SidMap
+from dqindex.sids.matching import in_one_type
 from dqindex.sids.tuples import TupleSet
 from dqindex.vectors import VectorSource, open_vectors
 
@@ -31,15 +33,17 @@ def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, A
     sids : SidMap
         Any map, foreign ones too.
     vectors : array (n, d), path, or VectorSource, optional
-        The items' vectors in the map's order.
+        The items' vectors: joined by id where both have ids (others may be among them), else in
+        the map's order.
     seed : int
         Of the samples that are drawn from large maps.
 
     Returns
     -------
     dict
-        ``after`` (published tokens) and, where collisions were resolved, ``before`` (base tokens),
-        each with
+        ``n`` items; ``sizes_guessed``: whether the sizes of the levels are only the largest codes
+        seen, plus one; ``after`` (published tokens) and, where collisions were resolved,
+        ``before`` (base tokens), each with
 
         - ``unique_share``: distinct IDs over items; ``collision_rate``: 1 minus that;
           ``singleton_share``: items alone at their ID; ``largest_group``;
@@ -57,18 +61,14 @@ def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, A
     Raises
     ------
     InputError
-        If the vectors are not as many as the items.
+        If the vectors are not those of the items.
     """
-    source = None
+    geometry = None
     if vectors is not None:
         source = open_vectors(vectors)
-        if source.n != len(sids):
-            raise InputError(
-                f"{source.name}: {source.n:,} vectors for a map of {len(sids):,} items; give the "
-                "vectors of the same items in the same order"
-            )
-    geometry = None if source is None else _Geometry(source, seed)
-    result = {"n": len(sids), "after": _figures(sids, sids.codes, sids.sizes, geometry, seed)}
+        geometry = _Geometry(source, _rows_of(sids, source), seed)
+    result: dict[str, Any] = {"n": len(sids), "sizes_guessed": sids.sizes_guessed}
+    result["after"] = _figures(sids, sids.codes, sids.sizes, geometry, seed)
     changed = sids.codes.shape != sids.base_codes.shape or not np.array_equal(
         sids.codes, sids.base_codes
     )
@@ -76,6 +76,26 @@ def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, A
         sizes = sids.sizes[: sids.base_codes.shape[1]]
         result["before"] = _figures(sids, sids.base_codes, sizes, geometry, seed)
     return result
+
+
+def _rows_of(sids: SidMap, source: VectorSource) -> Int64:
+    """The row of each item's vector."""
+    if sids.ids is None or source.ids is None:
+        if source.n != len(sids):
+            raise InputError(
+                f"{source.name}: {source.n:,} vectors for a map of {len(sids):,} items; give the "
+                "vectors of the same items in the same order, or with their ids"
+            )
+        return np.arange(len(sids))
+    theirs, ours = in_one_type(source.ids, sids.ids, source.name)
+    rows = pc.index_in(ours, value_set=theirs)
+    if rows.null_count:
+        first = sids.ids[pc.index(pc.is_null(rows), True).as_py()].as_py()
+        raise InputError(
+            f"{source.name}: has no vector for {rows.null_count:,} items of the map, for example "
+            f"{first!r}; add them"
+        )
+    return np.asarray(rows.to_numpy(), dtype=np.int64)
 
 
 def _figures(
@@ -160,12 +180,12 @@ def _mutual_information(codes: Tokens, sizes: list[int], seed: int) -> dict[str,
 class _Geometry:
     """Exact neighbours of a sample of items, found once for both sets of tokens."""
 
-    def __init__(self, source: VectorSource, seed: int) -> None:
+    def __init__(self, source: VectorSource, places: Int64, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        n = source.n
+        n = len(places)
         rows = np.arange(n) if n <= NEIGHBOR_ROWS else np.sort(rng.choice(n, NEIGHBOR_ROWS, False))
         self.rows: Int64 = rows
-        self.vectors: Float32 = source.rows(rows)
+        self.vectors: Float32 = source.rows(places[rows])
         self.energy = float(self.vectors.var(axis=0, dtype=np.float64).sum())
         asked = rng.choice(len(rows), min(QUERIES, len(rows)), replace=False)
         self.asked: Int64 = np.sort(asked)

@@ -22,6 +22,7 @@ from dqindex.quantizer.nearest import nearest_in_pieces
 from dqindex.quantizer.transform import DQTransform, learn_axes
 from dqindex.sids.extract import extract
 from dqindex.sids.map import SidMap
+from dqindex.sids.matching import in_one_type
 from dqindex.vectors import open_vectors
 
 
@@ -127,7 +128,8 @@ def _common(
     if ids is None or sids.ids is None:
         rows = np.arange(min(len(sids), n))
         return rows, rows
-    found = pc.index_in(ids.cast(sids.ids.type), value_set=sids.ids)
+    wanted, known = in_one_type(ids, sids.ids, name)
+    found = pc.index_in(wanted, value_set=known)
     after = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
     if not len(after):
         raise InputError(f"{name}: no item of the map is among the vectors; check the ids")

@@ -97,15 +97,48 @@ class Refit(NamedTuple):
     fresh: Churn
 
 
-def read_sids(path: str | Path, form: str | None = None) -> SemanticIds:
-    """Read a map in any of the formats: see `dqindex.sids.formats.read`.
+def read_sids(
+    path: str | Path,
+    form: str | None = None,
+    *,
+    id_column: str | None = None,
+    codes_column: str | None = None,
+    code_sizes: Sequence[int] | None = None,
+    transpose: bool = False,
+) -> SemanticIds:
+    """Read a map in any of the formats.
+
+    Parameters
+    ----------
+    path : path
+    form : str, optional
+        One of `dqindex.sids.formats.FORMATS`; by default the one that the file's name and content
+        show.
+    id_column, codes_column : str, optional
+        Of a foreign map: the columns, or JSON fields, of the ids and of the tokens.
+    code_sizes : sequence of ints, optional
+        Number of codes of each level, where the file does not say; by default the largest code
+        plus one.
+    transpose : bool
+        The rows of a ``.npy`` are levels, not items.
 
     Raises
     ------
-    StorageError, FileFormatError
-        If the file is missing or not a map in that format.
+    StorageError, FileFormatError, IntegrityError
+        If the file is missing, damaged, or not a map in that format.
+    InputError
+        If a column is missing, or sizes do not fit the codes.
     """
-    return SemanticIds.of(formats.read(path, form))
+    return SemanticIds.of(
+        formats.read(
+            path,
+            form,
+            id_column=id_column,
+            codes_column=codes_column,
+            code_sizes=code_sizes,
+            transpose=transpose,
+        )
+    )
 
 
 def semantic_ids(

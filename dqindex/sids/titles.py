@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 
 from dqindex.errors import FileFormatError, InputError, StorageError
 from dqindex.sids.map import SidMap
+from dqindex.sids.matching import in_one_type
+from dqindex.vectors.ids import as_ids
 
 ID_COLUMNS = ("item_id", "id")
 
@@ -61,20 +63,15 @@ def read_titles(
     table = pq.read_table(path, columns=[column, ids] if joined and ids else [column])
     titles = table.column(column).combine_chunks().fill_null("")
     if joined and ids and sids.ids is not None:
-        known = table.column(ids).combine_chunks()
-        try:
-            places = pc.index_in(sids.ids.cast(known.type), value_set=known)
-        except pa.ArrowException as error:
+        known, wanted = in_one_type(as_ids(table.column(ids), str(path)), sids.ids, str(path))
+        found = pc.index_in(wanted, value_set=known)
+        if found.null_count:
+            row = pc.index(pc.is_null(found), True).as_py()
             raise InputError(
-                f"{path}: the ids in {ids!r} are of another type than the map's ({error})"
-            ) from None
-        if places.null_count:
-            row = pc.index(pc.is_null(places), True).as_py()
-            raise InputError(
-                f"{path}: has no title for {places.null_count} items of the map, for example "
+                f"{path}: has no title for {found.null_count} items of the map, for example "
                 f"{sids.ids[row].as_py()!r}; add them"
             )
-        titles = titles.take(places)
+        titles = titles.take(found)
     if len(titles) != len(sids):
         raise InputError(
             f"{path}: {len(titles):,} titles for a map of {len(sids):,} items; give those of the "

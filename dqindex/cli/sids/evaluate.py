@@ -10,7 +10,7 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.sids import loading
-from dqindex.cli.terminal import table
+from dqindex.cli.terminal import say, table
 
 FIGURES = (
     "unique_share",
@@ -31,41 +31,52 @@ FIGURES = (
 @click.option(
     "--vectors",
     metavar="ITEMS",
-    help="The items' vectors, in the map's order: adds distortion and neighbourhoods.",
+    help="The items' vectors: adds distortion and neighbourhoods. Joined by id where MAP and "
+    "ITEMS have ids, else in the map's order.",
 )
-@click.option(
-    "--format",
-    "form",
-    metavar="FORMAT",
-    help="Format of MAP: parquet, lc-rec, csv, jsonl, offset, npy.  [default: by its content]",
-)
+@options.foreign
 @loading.model
-@options.compose(options.vector_column, options.threads, options.seed, options.as_json)
+@options.vector_column
+@click.option(
+    "--vector-id-column",
+    metavar="NAME",
+    help="Parquet: column of the ids of ITEMS.  [default: item_id or id, if there is one]",
+)
+@options.ids
+@options.compose(options.threads, options.seed, options.as_json)
 def command(
     map_path: str,
     vectors: str | None,
-    form: str | None,
     model_path: str | None,
     vector_column: str | None,
+    vector_id_column: str | None,
+    ids_path: str | None,
     threads: int | None,
     seed: int,
     as_json: bool,
+    **foreign: Any,
 ) -> None:
     """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry."""
     from dqindex.parallel.threads import thread_limit
     from dqindex.quantizer.model import DQModel
     from dqindex.sids.map_file import model_beside
-    from dqindex.sids.semantic_ids import read_sids
 
-    sids = read_sids(map_path, form)
+    sids = loading.read_any(map_path, **foreign)
     beside = model_beside(map_path, sids.fingerprint)
     if model_path is not None:
         sids.attach(DQModel.load(model_path))
     elif sids.fingerprint and beside.is_file():
         sids.attach(DQModel.load(beside))
-    source = None if vectors is None else options.open_source(vectors, vector_column, None)
+    source = None
+    if vectors is not None:
+        source = options.open_source(vectors, vector_column, vector_id_column, ids_path)
     with thread_limit(threads):
         figures = sids.evaluate(source, seed=seed)
+    if sids.sizes_guessed:
+        say(
+            "the map does not say how many codes its levels have: the largest code plus one is "
+            "taken; give --code-sizes"
+        )
     if as_json:
         click.echo(json.dumps(figures, indent=2))
     else:
@@ -94,7 +105,7 @@ def _print(name: str, figures: dict[str, Any]) -> None:
         ]
     table(f"{name}: {figures['n']:,} items", ["figure", *stages], rows)
     table(
-        "Levels",
+        "Levels (sizes guessed)" if figures["sizes_guessed"] else "Levels",
         ["level", "size", "coverage", "dead", "perplexity"],
         [
             [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dqindex.cli import options
+from dqindex.cli.sids import loading
 from dqindex.cli.terminal import say
 
 
@@ -15,17 +18,39 @@ from dqindex.cli.terminal import say
     "--format",
     "form",
     required=True,
-    type=click.Choice(["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse"]),
-    help='lc-rec: {"0": ["<a_60>", …]}; offset: one contiguous vocabulary; reverse: the items '
-    "of each ID.",
+    type=click.Choice(options.MAP_FORMATS),
+    help='Format to write. lc-rec: {"0": ["<a_60>", …]}; offset: one contiguous vocabulary; '
+    "npy: the codes, and the ids in a file beside them; reverse: the items of each ID.",
 )
+@click.option(
+    "--from",
+    "from_form",
+    type=click.Choice(options.MAP_FORMATS),
+    help="Format of MAP.  [default: by its name and content]",
+)
+@options.foreign_columns
 @options.quiet
-def command(map_path: str, output: str, form: str, quiet: bool) -> None:
+def command(
+    map_path: str, output: str, form: str, from_form: str | None, quiet: bool, **foreign: Any
+) -> None:
     """Write MAP (in any of the formats) in the format a recommender reads."""
-    from dqindex.sids.semantic_ids import read_sids
+    from dqindex.sids.formats import ids_beside, not_kept
     from dqindex.storage.outputs import check_output
 
     check_output(output, map_path)
-    sids = read_sids(map_path)
+    sids = loading.read_any(map_path, form=from_form, **foreign)
+    beside = ids_beside(output) if form == "npy" and sids.ids is not None else None
+    if beside is not None:
+        check_output(beside, map_path)
     sids.export(output, form)
     say(f"{output}: {len(sids):,} items as {form}", quiet)
+    if beside is not None:
+        say(f"{beside}: their ids", quiet)
+    lost = not_kept(sids, form)
+    if lost is not None:
+        say(f"warning: {lost}", quiet)
+    if form == "offset" and sids.sizes_guessed:
+        say(
+            "warning: the sizes of the levels are the largest codes plus one; give --code-sizes",
+            quiet,
+        )

@@ -43,6 +43,28 @@ def replacing(path: str, output: str) -> Iterator[None]:
         yield
 
 
+def read_any(
+    path: str,
+    *,
+    form: str | None = None,
+    id_column: str | None = None,
+    codes_column: str | None = None,
+    code_sizes: tuple[int, ...] = (),
+    transpose: bool = False,
+) -> SemanticIds:
+    """The map, own or foreign, that the options of `options.foreign` describe."""
+    from dqindex.sids.semantic_ids import read_sids
+
+    return read_sids(
+        path,
+        form,
+        id_column=id_column,
+        codes_column=codes_column,
+        code_sizes=code_sizes or None,
+        transpose=transpose,
+    )
+
+
 def load_with_model(path: str, model_path: str | None) -> SemanticIds:
     """The map at `path` and the model that made it.
 

@@ -1,0 +1,277 @@
+"""Readers of the formats that generative recommenders write: see `dqindex.sids.formats`.
+
+Each checks the record that it reads, and says which item, line or token is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex.errors import FileFormatError, InputError
+from dqindex.vectors.ids import INT64_MAX
+
+# Codes are int32.
+MOST_CODE = 2**31 - 1
+UINT64_MAX = 2**64 - 1
+WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,19}")
+LC_REC_TOKEN = re.compile(r"<([a-z]{1,4})_([0-9]{1,10})>")
+
+
+class Columns(NamedTuple):
+    """Names of the columns, or fields, of a foreign map; None for those that we write."""
+
+    ids: str | None = None
+    codes: str | None = None
+
+
+class Found(NamedTuple):
+    """What a file says.
+
+    Attributes
+    ----------
+    codes : (n, T) int32
+    ids : list or None
+        One an item.
+    sizes : list of T ints or None
+        Where the file knows them.
+    """
+
+    codes: npt.NDArray[np.int32]
+    ids: list[Any] | None
+    sizes: list[int] | None = None
+
+
+def read_csv(file: TextIO, path: Path, columns: Columns) -> Found:
+    """Ids and tokens, one item a line; a first line of names is optional."""
+    rows = _csv_rows(file, path)
+    if not rows:
+        raise FileFormatError(f"{path}: is empty; give a map of semantic IDs")
+    names = rows[0][1] if _is_header(rows) else None
+    if names is not None:
+        rows = rows[1:]
+    if (columns.ids or columns.codes) and names is None:
+        raise InputError(f"{path}: has no line of names; leave out the names of its columns")
+    id_place = _place(columns.ids, names, path) if names and columns.ids else 0
+    code_place = _place(columns.codes, names, path) if names and columns.codes else None
+    ids, codes = [], []
+    width = len(names if names is not None else rows[0][1])
+    for line, cells in rows:
+        where = f"{path}, line {line}"
+        if len(cells) != width:
+            raise FileFormatError(f"{where}: has {len(cells)} cells, the first line {width}")
+        ids.append(cells[id_place])
+        if code_place is not None:
+            tokens = re.split(r"[\s,]+", cells[code_place].strip("[]() \t"))
+        else:
+            tokens = cells[:id_place] + cells[id_place + 1 :]
+        codes.append([_number(token, where) for token in tokens])
+    return Found(matrix(codes, path), own_ids(ids))
+
+
+def _csv_rows(file: TextIO, path: Path) -> list[tuple[int, list[str]]]:
+    """Lines that are not empty, with their numbers."""
+    reader = csv.reader(file)
+    try:
+        return [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise FileFormatError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether the first line has names: tokens that are no numbers, or an id unlike the others."""
+    first, others = rows[0][1], rows[1:]
+    if not all(token.strip().isdecimal() for token in first[1:]):
+        return True
+    numbered = all(WHOLE_NUMBER.fullmatch(cells[0]) for _, cells in others)
+    return bool(others) and numbered and not WHOLE_NUMBER.fullmatch(first[0])
+
+
+def _place(name: str, names: list[str], path: Path) -> int:
+    if name not in names:
+        raise InputError(f"{path}: no column {name!r}; it has {', '.join(names)}")
+    return names.index(name)
+
+
+def _number(text: str, where: str) -> int:
+    text = text.strip()
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise FileFormatError(f"{where}: token {text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def read_jsonl(file: TextIO, path: Path, columns: Columns) -> Found:
+    """One object a line: an id and its tokens."""
+    id_name, code_name = columns.ids or "item_id", columns.codes or "codes"
+    ids, codes = [], []
+    for where, record in _json_lines(file, path):
+        ids.append(_item(_field(record, id_name, where), where))
+        codes.append(_field(record, code_name, where))
+    return Found(matrix(codes, path), ids)
+
+
+def read_reverse(file: TextIO, path: Path, columns: Columns) -> Found:
+    """One object a line: tokens, and the items that have them."""
+    id_name, code_name = columns.ids or "items", columns.codes or "codes"
+    ids, codes = [], []
+    for where, record in _json_lines(file, path):
+        items = _field(record, id_name, where)
+        if not isinstance(items, list):
+            raise FileFormatError(f"{where}: {id_name!r} is {_short(items)}; it must be a list")
+        ids += [_item(item, where) for item in items]
+        codes += [_field(record, code_name, where)] * len(items)
+    return Found(matrix(codes, path), ids)
+
+
+def read_lc_rec(file: TextIO, path: Path, columns: Columns) -> Found:
+    """One object: id to tokens, whose letters tell their levels."""
+    items = _json_object(file.read(), str(path))
+    levels: list[str] = []
+    codes = []
+    for item, tokens in items.items():
+        where = f"{path}, item {item!r}"
+        if not isinstance(tokens, list):
+            raise FileFormatError(f"{where}: {_short(tokens)} is not a list of tokens")
+        found = {}
+        for token in tokens:
+            parts = LC_REC_TOKEN.fullmatch(token) if isinstance(token, str) else None
+            if parts is None:
+                raise FileFormatError(f"{where}: token {_short(token)} is not like <a_60>")
+            if parts[1] in found:
+                raise FileFormatError(f"{where}: has two tokens of level {parts[1]!r}")
+            found[parts[1]] = int(parts[2])
+        if not levels:
+            levels = sorted(found, key=lambda letters: (len(letters), letters))
+        if sorted(found, key=lambda letters: (len(letters), letters)) != levels:
+            raise FileFormatError(
+                f"{where}: has levels {', '.join(found) or 'none'}, the first item "
+                f"{', '.join(levels)}; all need the same"
+            )
+        codes.append([found[level] for level in levels])
+    return Found(matrix(codes, path), own_ids(list(items)))
+
+
+def read_offset(file: TextIO, path: Path, columns: Columns) -> Found:
+    """One object: id to tokens of one vocabulary, beside the offsets of its levels."""
+    record = _json_object(file.read(), str(path))
+    items = _field(record, "items", str(path))
+    if not isinstance(items, dict):
+        raise FileFormatError(f"{path}: 'items' is {_short(items)}; it must be an object")
+    tokens = matrix(list(items.values()), path)
+    offsets, sizes = (
+        matrix([_field(record, name, str(path))], path)[0] for name in ("offsets", "code_sizes")
+    )
+    levels = tokens.shape[1]
+    if not len(offsets) == len(sizes) == levels:
+        raise FileFormatError(
+            f"{path}: {len(offsets)} offsets and {len(sizes)} code_sizes for {levels} tokens an "
+            "item"
+        )
+    codes = tokens - offsets
+    wrong = np.argwhere((codes < 0) | (codes >= sizes))
+    if len(wrong):
+        row, level = wrong[0]
+        raise FileFormatError(
+            f"{path}, item {list(items)[row]!r}: token {tokens[row, level]} is not of level "
+            f"{level}, whose tokens are {offsets[level]} to {offsets[level] + sizes[level] - 1}"
+        )
+    return Found(codes, own_ids(list(items)), sizes.tolist())
+
+
+READERS: dict[str, Callable[[TextIO, Path, Columns], Found]] = {
+    "csv": read_csv,
+    "jsonl": read_jsonl,
+    "lc-rec": read_lc_rec,
+    "offset": read_offset,
+    "reverse": read_reverse,
+}
+
+
+def matrix(codes: list[Any], path: Path) -> npt.NDArray[np.int32]:
+    """Lists of tokens, all as long, as (n, T) int32.
+
+    Raises
+    ------
+    FileFormatError
+    """
+    if not codes:
+        raise FileFormatError(f"{path}: a map without items")
+    width = len(codes[0]) if isinstance(codes[0], list) else 0
+    for place, one in enumerate(codes):
+        if not isinstance(one, list) or {type(token) for token in one} != {int}:
+            raise FileFormatError(
+                f"{path}, item {place}: codes are {_short(one)}; they must be a list of whole "
+                "numbers"
+            )
+        if len(one) != width:
+            raise FileFormatError(
+                f"{path}, item {place}: has {len(one)} tokens, the first {width}; all need as many"
+            )
+        if min(one) < 0 or max(one) > MOST_CODE:
+            wrong = min(one) if min(one) < 0 else max(one)
+            raise FileFormatError(f"{path}, item {place}: code {wrong} is not a token")
+    return np.array(codes, dtype=np.int32)
+
+
+def own_ids(names: list[str]) -> list[Any]:
+    """Text that is whole numbers throughout comes back as numbers, if 64 bits hold them all."""
+    if not all(WHOLE_NUMBER.fullmatch(name) for name in names):
+        return names
+    numbers = [int(name) for name in names]
+    lowest, highest = min(numbers), max(numbers)
+    fits = lowest >= -INT64_MAX - 1 and highest <= (INT64_MAX if lowest < 0 else UINT64_MAX)
+    return numbers if fits else names
+
+
+def _json_lines(file: TextIO, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for line, text in enumerate(file, 1):
+        if text.strip():
+            yield f"{path}, line {line}", _json_object(text, f"{path}, line {line}")
+
+
+def _json_object(text: str, where: str) -> dict[str, Any]:
+    """An object in which no name stands twice."""
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = Counter(name for name, _ in pairs)
+            twice = names.most_common(1)[0][0]
+            raise FileFormatError(f"{where}: {twice!r} stands twice; each may stand once")
+        return found
+
+    try:
+        record = json.loads(text, object_pairs_hook=distinct)
+    except FileFormatError:
+        raise
+    # JSON nested too deep ends in a RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{where}: not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise FileFormatError(f"{where}: is {_short(record)}; it must be a JSON object")
+    return record
+
+
+def _field(record: dict[str, Any], name: str, where: str) -> Any:
+    if name not in record:
+        raise FileFormatError(f"{where}: no field {name!r}; it has {', '.join(record) or 'none'}")
+    return record[name]
+
+
+def _item(value: Any, where: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise FileFormatError(f"{where}: the id {_short(value)} is not a whole number or a text")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
