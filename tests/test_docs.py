@@ -17,7 +17,9 @@ from dqindex.cli import COMMANDS
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("script", ["scripts/cli_reference.py", "benchmarks/readme.py"])
+@pytest.mark.parametrize(
+    "script", ["scripts/cli_reference.py", "scripts/reliability.py", "benchmarks/readme.py"]
+)
 def test_what_is_made_is_not_stale(script):
     done = subprocess.run(
         [sys.executable, str(ROOT / script), "--check"], capture_output=True, text=True, check=False
@@ -95,6 +97,6 @@ def test_results_say_what_made_them():
     assert results
     for file in results:
         record = json.loads(file.read_text())
-        assert record["command"].startswith("python benchmarks/")
+        assert record["command"].startswith(("python benchmarks/", "pytest tests/"))
         assert {"machine", "versions", "rows"} <= set(record)
         assert file.stat().st_size < 2**20
