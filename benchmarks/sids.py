@@ -24,6 +24,7 @@ from generate import generate_apart
 
 import dqindex
 from dqindex.errors import DQWarning
+from dqindex.quantizer.family import new_model
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import count_distinct
 
@@ -58,85 +59,124 @@ def scale(arguments: argparse.Namespace) -> None:
     common.write("sids_scale", rows)
 
 
-# Quantisers: vectors and number of tokens in, codes and decoded vectors out.
+# Quantisers: trained on vectors for a number of tokens, they code others: codes, decoded vectors.
 
-Coded = tuple[np.ndarray, np.ndarray]
+Coder = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Quantizer = Callable[[np.ndarray, int], Coder]
 
 
-def rq(beam: int) -> Callable[[np.ndarray, int], Coded]:
-    """faiss.ResidualQuantizer; beam 1 is k-means on residuals, as recommenders do it."""
+def of_faiss(quantizer: Any, x: np.ndarray) -> Coder:
+    """A trained ``faiss.AdditiveQuantizer``."""
+    quantizer.train(x)
 
-    def quantise(x: np.ndarray, tokens: int) -> Coded:
-        quantizer = faiss.ResidualQuantizer(x.shape[1], tokens, 8)
-        quantizer.max_beam_size = beam
-        quantizer.train(x)
+    def code(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         codes = quantizer.compute_codes(x)
         return codes, quantizer.decode(codes)
 
-    return quantise
+    return code
 
 
-def pq(x: np.ndarray, tokens: int) -> Coded:
+def faiss_rq(beam: int) -> Quantizer:
+    """faiss.ResidualQuantizer; beam 1 is k-means on residuals, as recommenders do it."""
+
+    def train(x: np.ndarray, tokens: int) -> Coder:
+        quantizer = faiss.ResidualQuantizer(x.shape[1], tokens, 8)
+        quantizer.max_beam_size = beam
+        return of_faiss(quantizer, x)
+
+    return train
+
+
+def faiss_lsq(x: np.ndarray, tokens: int) -> Coder:
+    """faiss.LocalSearchQuantizer with its defaults."""
+    return of_faiss(faiss.LocalSearchQuantizer(x.shape[1], tokens, 8), x)
+
+
+def pq(x: np.ndarray, tokens: int) -> Coder:
     """Product quantisation of the vectors as they are, padded with zeros."""
-    width = -(-x.shape[1] // tokens) * tokens
-    padded = np.zeros((len(x), width), dtype=np.float32)
-    padded[:, : x.shape[1]] = x
-    books = dqindex.ProductCodebooks(tokens).fit(padded)
-    codes = books.encode(padded)
-    return codes, books.decode(codes)[:, : x.shape[1]]
+    d = x.shape[1]
+    width = -(-d // tokens) * tokens
+
+    def padded(x: np.ndarray) -> np.ndarray:
+        return np.pad(x, ((0, 0), (0, width - d)))
+
+    books = dqindex.ProductCodebooks(tokens).fit(padded(x))
+
+    def code(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = books.encode(padded(x))
+        return codes, books.decode(codes)[:, :d]
+
+    return code
 
 
-def opq(x: np.ndarray, tokens: int) -> Coded:
+def opq(x: np.ndarray, tokens: int) -> Coder:
     """FAISS's OPQ, 50 rounds, and the same training of codebooks."""
     width = -(-x.shape[1] // tokens) * tokens
     rotation = faiss.OPQMatrix(x.shape[1], tokens, width)
     rotation.train(x)
-    y = rotation.apply(x)
-    books = dqindex.ProductCodebooks(tokens).fit(y)
-    codes = books.encode(y)
+    books = dqindex.ProductCodebooks(tokens).fit(rotation.apply(x))
     matrix = faiss.vector_to_array(rotation.A).reshape(width, x.shape[1])
-    return codes, books.decode(codes) @ matrix
+
+    def code(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = books.encode(rotation.apply(x))
+        return codes, books.decode(codes) @ matrix
+
+    return code
 
 
-def dq(balance: str, coarse: bool) -> Callable[[np.ndarray, int], Coded]:
-    """DQ, with one coarse token in place of one of its own."""
+def ours(method: str = "dq", coarse: int = 0, **settings: Any) -> Quantizer:
+    """A model of the family, with `coarse` residual tokens in place of as many of its own."""
 
-    def quantise(x: np.ndarray, tokens: int) -> Coded:
-        model = dqindex.DQModel(
-            tokens - coarse, coarse=(256,) if coarse else (), balance=balance
-        ).fit(x)
-        codes = model.encode(x)
-        return codes, model.decode(codes)
+    def train(x: np.ndarray, tokens: int) -> Coder:
+        model = new_model(method, tokens - coarse, coarse=(256,) * coarse, **settings).fit(x)
 
-    return quantise
+        def code(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            codes = model.encode(x)
+            return codes, model.decode(codes)
+
+        return code
+
+    return train
 
 
-METHODS: dict[str, Callable[[np.ndarray, int], Coded]] = {
+PLAIN = {"polish": 0, "beam": 1}
+METHODS: dict[str, Quantizer] = {
     "PQ": pq,
     "OPQ": opq,
-    "RQ-KMeans": rq(1),
-    "RQ, beam 5": rq(5),
-    "DQ": dq("variance", False),
-    "DQ log": dq("log-variance", False),
-    "coarse + DQ": dq("variance", True),
-    "coarse + DQ log": dq("log-variance", True),
+    "FAISS RQ, beam 1": faiss_rq(1),
+    "FAISS RQ, beam 5": faiss_rq(5),
+    "FAISS LSQ": faiss_lsq,
+    "DQ": ours(),
+    "DQ log": ours(balance="log-variance"),
+    "DQ, polish 25": ours(polish=25),
+    "1 + DQ, plain": ours(coarse=1, **PLAIN),
+    "1 + DQ": ours(coarse=1),
+    "2 + DQ, plain": ours(coarse=2, **PLAIN),
+    "2 + DQ": ours(coarse=2),
+    "RQ, plain": ours("rq", **PLAIN),
+    "RQ": ours("rq"),
 }
+HELD_OUT = 0.1
 
 
 def methods(arguments: argparse.Namespace) -> None:
     """Distortion, unique share, neighbourhoods and seconds at equal token counts."""
     rows = []
+    chosen = arguments.method or list(METHODS)
     for data in arguments.data:
         name, x = common.load(data)
         rng = np.random.default_rng(0)
         asked = rng.choice(len(x), 500, replace=False)
+        held = rng.random(len(x)) < HELD_OUT
         true = neighbors(x, asked)
         energy = float(x.var(axis=0, dtype=np.float64).sum())
-        for tokens in (4, 8):
-            for method, quantise in METHODS.items():
+        for tokens in arguments.tokens or (4, 8):
+            for method in chosen:
                 began = time.perf_counter()
-                codes, decoded = quantise(x, tokens)
+                coder = METHODS[method](x, tokens)
+                codes, decoded = coder(x)
                 seconds = time.perf_counter() - began
+                _, unseen = METHODS[method](x[~held], tokens)(x[held])
                 row = {
                     "data": name,
                     "n": len(x),
@@ -144,13 +184,14 @@ def methods(arguments: argparse.Namespace) -> None:
                     "tokens": tokens,
                     "method": method,
                     "distortion": round(dqindex.distortion(x, decoded) / energy, 4),
+                    "held_out": round(dqindex.distortion(x[held], unseen) / energy, 4),
                     "unique_before": round(count_distinct(codes, [256] * tokens) / len(x), 4),
                     "neighbors": round(dqindex.recall_at(neighbors(decoded, asked), true), 4),
                     "seconds": round(seconds, 2),
                 }
                 rows.append(row)
                 print(row, flush=True)
-    common.write("sids_methods", rows)
+    common.write("sids_methods", rows, held_out=HELD_OUT)
 
 
 def neighbors(x: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -220,6 +261,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["scale", "methods", "life"])
     parser.add_argument("--data", action="append", default=[])
+    parser.add_argument("--method", action="append", choices=list(METHODS))
+    parser.add_argument("--tokens", action="append", type=int)
     parser.add_argument("--foreign", help="another system's map of the same items")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
