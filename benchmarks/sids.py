@@ -20,7 +20,7 @@ from typing import Any
 import common
 import faiss
 import numpy as np
-from generate import generate_apart
+from generate import apart, phrases
 
 import dqindex
 from dqindex.errors import DQWarning
@@ -28,35 +28,53 @@ from dqindex.quantizer.family import new_model
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.tuples import count_distinct
 
+# What is measured at scale: options of `sids extract`.
+AT_SCALE = {
+    "dq, 8 tokens": ["-L", "8"],
+    "dq, 4 tokens": ["-L", "4"],
+    "1 + dq, 4 tokens, plain": ["-L", "3", "--coarse", "256", "--polish", "0", "--beam", "1"],
+    "1 + dq, 4 tokens": ["-L", "3", "--coarse", "256"],
+    "rq, 4 tokens, plain": ["-L", "4", "--method", "rq", "--polish", "0", "--beam", "1"],
+    "rq, 4 tokens": ["-L", "4", "--method", "rq"],
+}
+
 
 def scale(arguments: argparse.Namespace) -> None:
-    """Seconds and memory of `sids extract` for 10k, 100k and 1M vectors of width 64."""
+    """Seconds and memory of `sids extract`, and of `sids neighbors`, on made-up phrases."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for n in (10_000, 100_000, 1_000_000):
+        output, told = Path(folder) / "sids.parquet", Path(folder) / "told.json"
+        for n in arguments.sizes or (100_000, 1_000_000):
             vectors = Path(folder) / "vectors.npy"
-            generate_apart(vectors, n, 64, duplicates=0.02)
-            for levels in (8, 4):
-                output, told = Path(folder) / "sids.parquet", Path(folder) / "told.json"
-                began = time.perf_counter()
-                command = [sys.executable, *"-m dqindex sids extract".split(), str(vectors)]
-                settings = f"-L {levels} -K 256 --json".split()
-                peak = common.run([*command, "-o", str(output), *settings], told)
-                seconds = time.perf_counter() - began
+            apart(phrases, vectors, n)
+            for method, options in AT_SCALE.items():
+                files = [str(vectors), "-o", str(output)]
+                row = {"n": n, "method": method, **timed("extract", [*files, *options], n, told)}
                 sids = SemanticIds.load(output)
                 base = count_distinct(sids.base_codes, sids.sizes) / n
-                row = {
-                    "n": n,
-                    "tokens": levels,
-                    "seconds": round(seconds, 2),
-                    "microseconds_an_item": round(seconds / n * 1e6, 1),
-                    "peak_mib": round(peak / 2**20),
-                    "unique_before": round(base, 4),
-                    "unique_after": json.loads(told.read_text())["unique_share"],
-                }
+                row["unique_before"] = round(base, 4)
+                row["unique_after"] = json.loads(told.read_text())["unique_share"]
                 rows.append(row)
                 print(row, flush=True)
+                if method == "dq, 8 tokens":
+                    files = [str(output), "-o", str(Path(folder) / "edges.parquet")]
+                    timing = timed("neighbors", [*files, "-k", "10"], n, told)
+                    rows.append({"n": n, "method": "neighbors, 8 tokens, k = 10", **timing})
+                    print(rows[-1], flush=True)
     common.write("sids_scale", rows)
+
+
+def timed(what: str, options: list[str], n: int, told: Path) -> dict[str, float]:
+    """Seconds and peak memory of a command of `sids`."""
+    as_json = ["--json"] if what == "extract" else []
+    began = time.perf_counter()
+    peak = common.run([sys.executable, "-m", "dqindex", "sids", what, *options, *as_json], told)
+    seconds = time.perf_counter() - began
+    return {
+        "seconds": round(seconds, 2),
+        "microseconds_an_item": round(seconds / n * 1e6, 1),
+        "peak_mib": round(peak / 2**20),
+    }
 
 
 # Quantisers: trained on vectors for a number of tokens, they code others: codes, decoded vectors.
@@ -263,6 +281,7 @@ def main() -> None:
     parser.add_argument("--data", action="append", default=[])
     parser.add_argument("--method", action="append", choices=list(METHODS))
     parser.add_argument("--tokens", action="append", type=int)
+    parser.add_argument("--sizes", action="append", type=int)
     parser.add_argument("--foreign", help="another system's map of the same items")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
