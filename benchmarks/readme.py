@@ -231,9 +231,9 @@ def sids_scale() -> str:
     rows = [
         [
             f"{row['n']:,}",
-            f"{row['tokens']} x 256",
-            f"{row['unique_before']:.2%}",
-            f"{row['unique_after']:.2%}",
+            row["method"],
+            f"{row['unique_before']:.2%}" if "unique_before" in row else "",
+            f"{row['unique_after']:.2%}" if "unique_after" in row else "",
             f"{row['seconds']:.1f} s",
             f"{row['microseconds_an_item']} µs",
             f"{row['peak_mib']} MiB",
@@ -242,7 +242,7 @@ def sids_scale() -> str:
     ]
     columns = [
         "items",
-        "tokens",
+        "method",
         "unique before",
         "unique after",
         "time",
@@ -262,6 +262,7 @@ def sids_methods() -> str:
     for (data, tokens), ones in groups.items():
         best = {
             "distortion": min(one["distortion"] for one in ones),
+            "held_out": min(one["held_out"] for one in ones),
             "unique_before": max(one["unique_before"] for one in ones),
             "neighbors": max(one["neighbors"] for one in ones),
             "seconds": min(one["seconds"] for one in ones),
@@ -269,6 +270,7 @@ def sids_methods() -> str:
         for one in ones:
             cells = {
                 "distortion": f"{one['distortion']:.4f}",
+                "held_out": f"{one['held_out']:.4f}",
                 "unique_before": f"{one['unique_before']:.2%}",
                 "neighbors": f"{one['neighbors']:.3f}",
                 "seconds": f"{one['seconds']:.1f}",
@@ -280,6 +282,7 @@ def sids_methods() -> str:
         "tokens",
         "method",
         "distortion",
+        "held out",
         "unique before",
         "10-NN kept",
         "seconds",
