@@ -140,7 +140,7 @@ def test_integer_ids_come_back_as_themselves(tmp_path, kind):
     assert set(found.ids[:, N:].ravel().tolist()) <= {None, -1}
 
 
-@pytest.mark.parametrize("kind", ["int32", "uint64", "string"])
+@pytest.mark.parametrize("kind", ["uint64", "string"])
 def test_ids_through_the_command_line(run, tmp_path, kind):
     ids = [f"i{row}" for row in range(N)]
     if kind != "string":
