@@ -33,11 +33,11 @@ def command(path: str, as_json: bool) -> None:
 
 def _index(path: str) -> dict[str, Any]:
     """Everything in the manifest, after the files it names were verified."""
-    from dqindex.index.folder import checked, read_version
+    from dqindex.index.folder import read_version, verified
 
     def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         for role in manifest["files"]:
-            with checked(folder, manifest, role):
+            with verified(folder, manifest, role):
                 pass
         return manifest
 

@@ -279,7 +279,7 @@ def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
 
 
 @contextmanager
-def checked(folder: Path, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
+def verified(folder: Path, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
     """The data file of `role`, open, after its size and SHA-256 were verified.
 
     What is then read is what was verified, even if a writer replaces the version meanwhile.

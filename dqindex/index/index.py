@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex.errors import InputError, IntegrityError, SpecError
+from dqindex._parameters import Rule, checked, instance, integer, or_none, path
+from dqindex.errors import IntegrityError, SpecError
 from dqindex.index.even_tables import mend
 from dqindex.index.folder import (
     IndexWriter,
     Manifest,
-    checked,
     read_faiss,
     read_ids,
     read_version,
+    verified,
     write_faiss,
     write_folder,
     write_ids,
@@ -139,6 +140,7 @@ class DQIndex:
         """Their width."""
         return int(self.index.d)
 
+    @checked(parameters=instance(Mapping))
     def set_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Set FAISS search parameters by name: nprobe, efSearch, k_factor_rf, ht, ….
 
@@ -157,6 +159,7 @@ class DQIndex:
                     "takes nprobe, HNSW efSearch, a refined index k_factor_rf"
                 ) from None
 
+    @checked(k=integer(1), parameters=or_none(instance(Mapping)), threads=or_none(integer(1)))
     def search(
         self,
         queries: Any,
@@ -186,8 +189,6 @@ class DQIndex:
         SpecError
             If a parameter does not exist.
         """
-        if k < 1:
-            raise InputError(f"k is {k}; ask for at least 1 neighbour")
         if isinstance(queries, str | Path):
             queries = open_vectors(queries)
         array = check_queries(
@@ -196,7 +197,7 @@ class DQIndex:
         if parameters:
             self.set_parameters(parameters)
         with thread_limit(threads):
-            distances, positions = self.index.search(array, k)
+            distances, positions = self.index.search(array, int(k))
             mend(self.index, array, positions, distances)
         return SearchResult(self._named(positions), distances, positions)
 
@@ -215,6 +216,9 @@ class DQIndex:
             return names
         return np.where(found, names, np.int64(-1))
 
+    @checked(
+        folder=Rule(lambda value: path().holds(value) or isinstance(value, IndexWriter), "a path")
+    )
     def save(self, folder: str | Path | IndexWriter) -> None:
         """Publish the index to `folder`, replacing one that stands there in a single step.
 
@@ -237,6 +241,7 @@ class DQIndex:
         folder.commit(self.manifest)
 
 
+@checked(folder=path())
 def open_index(folder: str | Path) -> DQIndex:
     """Open an index folder; every file is verified against its SHA-256 before it is parsed.
 
@@ -250,13 +255,13 @@ def open_index(folder: str | Path) -> DQIndex:
 
     def load(manifest: Manifest, path: Path) -> DQIndex:
         ids = model = None
-        with checked(path, manifest, "index") as file:
+        with verified(path, manifest, "index") as file:
             index = read_faiss(file)
         if "ids" in manifest["files"]:
-            with checked(path, manifest, "ids") as file:
+            with verified(path, manifest, "ids") as file:
                 ids = read_ids(file, manifest["n"])
         if "model" in manifest["files"]:
-            with checked(path, manifest, "model") as file:
+            with verified(path, manifest, "model") as file:
                 model = DQModel.from_bytes(file.read(), file.name)
         if index.ntotal != manifest["n"] or index.d != manifest["d"]:
             raise IntegrityError(f"{path}: the manifest and the index disagree; build it again")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqindex._parameters import callback, checked, integer, or_none
 from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
@@ -19,6 +20,11 @@ from dqindex.sids.unique import check_capacity
 from dqindex.vectors import VectorSource, open_vectors
 
 
+@checked(
+    threads=or_none(integer(1)),
+    block_rows=or_none(integer(1)),
+    progress=or_none(callback()),
+)
 def append(
     sids: AnyMap,
     vectors: Any,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dqindex._parameters import checked, instance
 from dqindex._types import Tokens
 from dqindex.errors import InputError, IntegrityError
 from dqindex.quantizer.model import DQModel
@@ -93,6 +94,7 @@ class SidMap:
         """Distinct published tuples over items."""
         return count_distinct(self.codes, self.sizes) / len(self)
 
+    @checked(model=instance(DQModel))
     def attach(self: Self, model: DQModel) -> Self:
         """Set the model, if it is the one that made the map, and return self.
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.optimize
 
+from dqindex._parameters import callback, checked, integer, one_of, or_none
 from dqindex._types import Float32, Float64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
@@ -47,6 +48,12 @@ class Churn(NamedTuple):
     distortion: float
 
 
+@checked(
+    rotation=one_of("keep", "new"),
+    seed=integer(0),
+    threads=or_none(integer(1)),
+    progress=or_none(callback()),
+)
 def refit(
     sids: SidMap,
     vectors: Any,
@@ -86,8 +93,6 @@ def refit(
     """
     old = sids.need_model()
     report = progress or no_progress
-    if rotation not in ("keep", "new"):
-        raise InputError(f"rotation is {rotation!r}; use 'keep' or 'new'")
     source = open_vectors(vectors, ids=ids)
     if source.d != old.n_features_in_:
         raise InputError(

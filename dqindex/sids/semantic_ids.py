@@ -9,6 +9,17 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from dqindex._parameters import (
+    boolean,
+    callback,
+    checked,
+    instance,
+    integer,
+    integers,
+    or_none,
+    path,
+    text,
+)
 from dqindex._types import Progress, no_progress
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.family import new_model
@@ -28,11 +39,13 @@ class SemanticIds(SidMap):
     """
 
     @classmethod
+    @checked(data=instance(SidMap))
     def of(cls, data: SidMap) -> SemanticIds:
         """The same data, with the verbs."""
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
 
     @classmethod
+    @checked(path=path(), model=or_none(instance(DQModel)))
     def load(cls, path: str | Path, model: DQModel | None = None) -> SemanticIds:
         """Read a map; with `model`, check that it is the one that made it.
 
@@ -46,6 +59,7 @@ class SemanticIds(SidMap):
         found = cls.of(map_file.read_map(path))
         return found if model is None else found.attach(model)
 
+    @checked(path=path())
     def save(self, path: str | Path) -> None:
         """Write the Parquet file, whole or not at all.
 
@@ -55,10 +69,12 @@ class SemanticIds(SidMap):
         """
         map_file.write_map(self, path)
 
+    @checked(rows=instance(slice))
     def table(self, rows: slice = slice(None)) -> pa.Table:
         """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata."""
         return map_file.table_of(self, rows)
 
+    @checked(seed=integer(0))
     def evaluate(self, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
         """Figures of the map: see `dqindex.sids.quality.evaluate`."""
         return quality.evaluate(self, vectors, seed=seed)
@@ -74,6 +90,7 @@ class SemanticIds(SidMap):
         new, churn, fresh = refit.refit(self, vectors, ids, **settings)
         return Refit(SemanticIds.of(new), churn, fresh)
 
+    @checked(path=path(), form=text())
     def export(self, path: str | Path, form: str) -> None:
         """Write another format: see `dqindex.sids.formats`."""
         formats.export(self, path, form)
@@ -97,6 +114,14 @@ class Refit(NamedTuple):
     fresh: Churn
 
 
+@checked(
+    path=path(),
+    form=or_none(text()),
+    id_column=or_none(text()),
+    codes_column=or_none(text()),
+    code_sizes=or_none(integers(1)),
+    transpose=boolean(),
+)
 def read_sids(
     path: str | Path,
     form: str | None = None,
@@ -141,6 +166,15 @@ def read_sids(
     )
 
 
+@checked(
+    model=or_none(instance(DQModel)),
+    unique=text(),
+    cap=integer(1),
+    seed=integer(0),
+    threads=or_none(integer(1)),
+    block_rows=or_none(integer(1)),
+    progress=or_none(callback()),
+)
 def semantic_ids(
     vectors: Any,
     ids: Any = None,
