@@ -45,12 +45,12 @@ def test_dq_becomes_the_opq_of_the_same_shape(text, d, factory):
         ("DQ,PQ8", "a word of its own"),
         ("DQ0,PQ8", "at least 1 subspace"),
         ("DQ8_0,PQ8", "at least 1 subspace"),
-        ("IVF64,DQ8,PQ8", "only transforms may stand before DQ, not IVF64"),
-        ("DQ8,PQ8,nonsense", "FAISS says"),
-        ("", "FAISS says"),
-        ("DQ8", "FAISS says"),
-        ("PQ7", "FAISS says"),
-        ("IDMap,DQ8,PQ8", "leave out IDMap|only transforms"),
+        ("IVF64,DQ8,PQ8", "DQ8 can't stand behind IVF64"),
+        ("DQ8,PQ8,nonsense", "'nonsense' stands behind a whole index, PQ8"),
+        ("", "ends before an index"),
+        ("DQ8", "ends before an index"),
+        ("PQ7", "7 subspaces do not divide the width 64"),
+        ("IDMap,DQ8,PQ8", "leave out IDMap"),
     ],
 )
 def test_bad_specs(text, message):

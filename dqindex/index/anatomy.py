@@ -38,6 +38,14 @@ class Anatomy:
         return getattr(self.holder, "pq", None)
 
     @property
+    def additive_bits(self) -> list[int]:
+        """Bits of each code of the additive quantizer of `holder`; none where it has none."""
+        quantizer = getattr(self.holder, "aq", None)
+        if quantizer is None:
+            return []
+        return [int(bits) for bits in faiss.vector_to_array(quantizer.nbits)]
+
+    @property
     def ivf(self) -> Any:
         """`core` where it is an inverted file, else None."""
         return self.core if hasattr(self.core, "nlist") else None

@@ -29,6 +29,12 @@ def install_rotation(link: Any, transform: DQTransform) -> None:
     link.is_trained = True
 
 
+def uncentre(link: Any) -> None:
+    """Make a trained PCA subtract no mean, which would change the order of inner products."""
+    if isinstance(link, faiss.PCAMatrix):
+        link.have_bias = False
+
+
 def install_codebooks(parts: Anatomy, codebooks: list[Float32], rows: Float32) -> None:
     """Give the PQ of `parts` its codewords; its coarse quantizer must be ready.
 

@@ -13,8 +13,10 @@ import faiss
 
 from dqindex._types import METRICS
 from dqindex.errors import SpecError
+from dqindex.index.anatomy import dissect
+from dqindex.index.grammar import Fault, check_words, split
+from dqindex.index.words import DQ
 
-_DQ = re.compile(r"DQ(\d+)(?:_(\d+))?")
 _PQ = re.compile(r"(?:^|_)PQ(\d+)(?![\d+])")
 
 
@@ -54,33 +56,18 @@ def parse_spec(text: str, d: int) -> IndexSpec:
     >>> parse_spec("DQ16,IVF1024,PQ16", 50).factory
     'OPQ16_64,IVF1024,PQ16'
     """
-    words = _split(text)
-    places = [place for place, word in enumerate(words) if _DQ.fullmatch(word)]
-    if any("DQ" in word for place, word in enumerate(words) if place not in places):
-        raise SpecError(
-            f"spec {text!r}: DQ must stand as a word of its own before the index, as in "
-            "DQ16,IVF1024,PQ16 or DQ16_64,PQ16x4fs; not inside another word or parentheses"
-        )
-    if not places:
-        return IndexSpec(text, text, None, None, -1)
-    if len(places) > 1:
-        raise SpecError(f"spec {text!r}: DQ stands {len(places)} times; give it once")
-    place = places[0]
-    match = _DQ.fullmatch(words[place])
-    n_subspaces = int(match[1]) if match else 0
-    n_components = int(match[2]) if match and match[2] else None
-    if n_subspaces < 1 or n_components == 0:
-        raise SpecError(f"spec {text!r}: DQ needs at least 1 subspace and 1 component")
-    for word in words[place + 1 :]:
-        found = _PQ.search(word)
-        if found and int(found[1]) != n_subspaces:
-            raise SpecError(
-                f"spec {text!r}: DQ{n_subspaces} balances {n_subspaces} subspaces, but {word} "
-                f"quantises {found[1]}; use DQ{found[1]}"
-            )
-    d_in = _width_before(words[:place], d, text)
-    width = -(-(n_components or d_in) // n_subspaces) * n_subspaces
-    factory = ",".join([*words[:place], f"OPQ{n_subspaces}_{width}", *words[place + 1 :]])
+    try:
+        words = split(text)
+        place = _place_of_dq(words)
+        widths = check_words(words, d)
+    except Fault as fault:
+        raise SpecError(f"spec {text!r} on vectors of width {d}: {fault}") from None
+    match = re.fullmatch(DQ, words[place]) if place >= 0 else None
+    if match is None:
+        return IndexSpec(text, ",".join(words), None, None, -1)
+    n_subspaces, n_components = (int(one) if one else None for one in match.groups())
+    opq = f"OPQ{n_subspaces}_{widths[place + 1]}"
+    factory = ",".join([*words[:place], opq, *words[place + 1 :]])
     return IndexSpec(text, factory, n_subspaces, n_components, place)
 
 
@@ -97,21 +84,21 @@ def make_index(spec: IndexSpec, d: int, metric: str) -> faiss.Index:
     """
     if metric not in METRICS:
         raise SpecError(f"metric {metric!r}; use one of {', '.join(METRICS)}")
-    if any(word.startswith("IDMap") for word in _split(spec.text)):
-        raise SpecError(
-            f"spec {spec.text!r}: leave out IDMap; dqindex keeps the ids beside the index"
-        )
     try:
-        index = faiss.index_factory(
-            d, spec.factory, faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
-        )
-    except RuntimeError as error:
-        reason = str(error).rpartition("Error: ")[2] if "Error: " in str(error) else str(error)
-        reason = re.sub(r"^Error in .*? at \S+: ", "", reason).strip().split("\n")[0]
+        check_words(split(spec.text), d, metric)
+    except Fault as fault:
         raise SpecError(
-            f"spec {spec.text!r} on vectors of width {d}: FAISS says: {reason}; "
-            "a PQ needs a width that its subspaces divide, which DQ{L} gives by padding"
+            f"spec {spec.text!r} with metric {metric} on vectors of width {d}: {fault}"
         ) from None
+    kind = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
+    try:
+        index = faiss.index_factory(d, spec.factory, kind)
+    except (RuntimeError, MemoryError) as error:
+        raise SpecError(
+            f"spec {spec.text!r} on vectors of width {d}: FAISS {faiss.__version__} says: "
+            f"{_reason(error)}"
+        ) from None
+    _check_metric(index, kind, spec, metric)
     if metric == "cosine":
         normalise = faiss.NormalizationTransform(d, 2.0)
         if isinstance(index, faiss.IndexPreTransform):
@@ -125,29 +112,45 @@ def make_index(spec: IndexSpec, d: int, metric: str) -> faiss.Index:
     return index
 
 
-def _split(text: str) -> list[str]:
-    """Words between commas that no parentheses enclose."""
-    words, depth, word = [], 0, ""
-    for letter in text.strip():
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            words.append(word.strip())
-            word = ""
-        else:
-            word += letter
-    return [*words, word.strip()]
+def _place_of_dq(words: list[str]) -> int:
+    """Which of `words` is DQ, -1 if none is; what stands behind it must fit."""
+    places = [place for place, word in enumerate(words) if re.fullmatch(DQ, word)]
+    if any("DQ" in word for place, word in enumerate(words) if place not in places):
+        raise Fault("DQ must stand as a word of its own, as in DQ16,IVF1024,PQ16")
+    if len(places) > 1:
+        raise Fault(f"DQ stands {len(places)} times; give it once")
+    if not places:
+        return -1
+    dq = words[places[0]]
+    count = dq[2:].partition("_")[0]
+    for word in words[places[0] + 1 :]:
+        found = _PQ.search(word)
+        if found and int(count) and found[1] != count:
+            raise Fault(
+                f"{dq} balances {count} subspaces, but {word} quantises {found[1]}; use "
+                f"DQ{found[1]}"
+            )
+    return places[0]
 
 
-def _width_before(words: list[str], d: int, text: str) -> int:
-    """Width of the vectors that reach DQ through the transforms before it."""
-    if not words:
-        return d
-    try:
-        before = faiss.index_factory(d, ",".join([*words, "Flat"]))
-    except RuntimeError:
-        before = None
-    if not isinstance(before, faiss.IndexPreTransform):
-        raise SpecError(
-            f"spec {text!r}: only transforms may stand before DQ, not {','.join(words)}"
-        )
-    return int(before.chain.at(before.chain.size() - 1).d_out)
+def _reason(error: Exception) -> str:
+    """What FAISS says, without the place in its source."""
+    text = str(error).rpartition("Error: ")[2] or str(error)
+    text = re.sub(r"^Error in .*? at \S+: ", "", text).strip().split("\n")[0]
+    return text or "it has not the memory"
+
+
+def _check_metric(index: faiss.Index, kind: int, spec: IndexSpec, metric: str) -> None:
+    """Refuse an index in which a part ranks by another metric than asked."""
+    parts = dissect(index)
+    asked = [index, parts.core, parts.holder]
+    if parts.ivf is not None:
+        asked.append(faiss.downcast_index(parts.ivf.quantizer))
+    if parts.refine is not None:
+        asked.append(faiss.downcast_index(parts.refine.refine_index))
+    for part in asked:
+        if part.metric_type != kind:
+            raise SpecError(
+                f"spec {spec.text!r}: FAISS ranks {type(part).__name__} by another metric than "
+                f"{metric}; use another spec"
+            )

@@ -11,7 +11,7 @@ from dqindex._types import Float32, Progress, no_progress
 from dqindex.errors import InputError, SpecError
 from dqindex.index.adding import apply_transform
 from dqindex.index.anatomy import Anatomy, dissect
-from dqindex.index.installing import install_codebooks, install_rotation, mark_trained
+from dqindex.index.installing import install_codebooks, install_rotation, mark_trained, uncentre
 from dqindex.index.learning import (
     POINTS_PER_CENTROID,
     POINTS_PER_CODEWORD,
@@ -54,8 +54,9 @@ def least_rows(parts: Anatomy) -> int:
     needs = [1]
     if parts.ivf is not None:
         needs.append(parts.ivf.nlist)
-    if parts.pq is not None:
-        needs.append(parts.pq.ksub)
+    needs += [parts.pq.ksub] if parts.pq is not None else [2**bits for bits in parts.additive_bits]
+    if parts.refine is not None:
+        needs.append(least_rows(dissect(parts.refine.refine_index)))
     return max(needs)
 
 
@@ -119,7 +120,7 @@ def train(
             refined = sample
             if settings.metric == "cosine":
                 refined = apply_transform(parts.chain[0], sample)
-            parts.refine.refine_index.train(refined)
+            _train_refinement(refined, parts, settings.seed)
     mark_trained(index)
     return Trained(
         None if rotation is None else rotation.transform,
@@ -140,6 +141,8 @@ def _train_chain(
         with steps.step("rotation", len(x)):
             if not link.is_trained:
                 link.train(x)
+                if settings.inner_product:
+                    uncentre(link)
             # A refinement is trained on what came in; else the sample is ours to turn.
             own = place == settings.dq_place and parts.refine is None
             x = apply_transform(link, x, in_place=own)
@@ -180,6 +183,12 @@ def _train_core(
     with steps.step("codebooks", parts.pq.M):
         install_codebooks(parts, codebooks.codebooks_, x)
     return codebooks
+
+
+def _train_refinement(x: Float32, parts: Anatomy, seed: int) -> None:
+    """Train what ranks anew; `x` as it reaches that."""
+    inner = dissect(parts.refine.refine_index)
+    _train_core(x, inner, None, seed, Steps(no_progress))
 
 
 def _model(
