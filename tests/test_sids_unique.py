@@ -105,6 +105,36 @@ def test_the_order_of_the_input_does_not_matter(seed, unique):
     np.testing.assert_array_equal(second.base_codes, first.base_codes[order])
 
 
+@pytest.mark.parametrize(
+    ("ids", "keeper"),
+    [([10, 9, 200, -3], 3), (["b", "a", "aa", "B"], 3), ([7, 8, 9, 10], 0), (None, 0)],
+)
+def test_of_equals_the_least_id_keeps_the_shared_id(ids, keeper):
+    """Numbers by value, text by code point; and where there are no ids, the first row."""
+    x = clustered(400, 6)
+    model = DQModel(3, 8).fit(x)
+    twins = np.repeat(x[:1], 4, axis=0)
+    sids = semantic_ids(twins, ids, model=model)
+    kept = np.flatnonzero((sids.codes == sids.base_codes).all(axis=1))
+    assert kept.tolist() == [keeper]
+    counted = semantic_ids(twins, ids, model=model, unique="suffix")
+    assert counted.codes[keeper, -1] == 0
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 3], [3, 2, 1], ["x", "y", "z"]])
+def test_the_nearest_to_its_codewords_keeps_the_shared_id(ids):
+    """Whatever the ids are: they decide between equals alone."""
+    model = DQModel(3, 8).fit(clustered(400, 6))
+    codeword = model.decode(model.encode(clustered(400, 6)[:1]))
+    off = np.zeros((3, 6), dtype=np.float32)
+    off[0, 0], off[1, 0], off[2, 0] = 3e-3, 1e-3, 2e-3
+    sids = semantic_ids(codeword + off, ids, model=model)
+    kept = np.flatnonzero((sids.codes == sids.base_codes).all(axis=1))
+    assert kept.tolist() == [1]
+    counted = semantic_ids(codeword + off, ids, model=model, unique="suffix")
+    assert counted.codes[:, -1].tolist() == [2, 0, 1]
+
+
 def test_thousands_of_identical_vectors():
     x = clustered(4000, 8)
     x[:3000] = x[0]

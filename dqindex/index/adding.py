@@ -91,7 +91,9 @@ def _add_codes(index: Any, chain: list[Any], core: Any, blocks: Iterable[Float32
     width = core.d if quantizer_is_faster(core.pq.dsub, core.pq.nbits) else core.pq.dsub
     for codes in parallel_map(encode, cut(blocks, width)):
         if inverted:
-            core.add_sa_codes(codes, np.arange(core.ntotal, core.ntotal + len(codes)))
+            # Held by a name of ours: FAISS's wrapper keeps a pointer to it, and nothing else.
+            ids = np.arange(core.ntotal, core.ntotal + len(codes), dtype=np.int64)
+            core.add_sa_codes(codes, ids)
         else:
             core.add_sa_codes(codes)
         yield len(codes)

@@ -43,7 +43,7 @@ FIGURES = (
     help="Parquet: column of the ids of ITEMS.  [default: item_id or id, if there is one]",
 )
 @options.ids
-@options.compose(options.threads, options.seed, options.as_json)
+@options.compose(options.threads, options.seed, options.quiet, options.as_json)
 def command(
     map_path: str,
     vectors: str | None,
@@ -53,6 +53,7 @@ def command(
     ids_path: str | None,
     threads: int | None,
     seed: int,
+    quiet: bool,
     as_json: bool,
     **foreign: Any,
 ) -> None:
@@ -75,7 +76,8 @@ def command(
     if sids.sizes_guessed:
         say(
             "the map does not say how many codes its levels have: the largest code plus one is "
-            "taken; give --code-sizes"
+            "taken; give --code-sizes",
+            quiet,
         )
     if as_json:
         click.echo(json.dumps(figures, indent=2))
