@@ -48,18 +48,24 @@ def vectors() -> np.ndarray:
     return made
 
 
+def without_coverage() -> dict[str, str]:
+    """The environment for a process that may not write: coverage would write there as well."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command line as a user has it: a process of its own, in an empty folder."""
 
     def call(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
         flags = options.pop("python", ())
+        environment = without_coverage() if "preexec_fn" in options else os.environ
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [sys.executable, *flags, "-m", "dqindex", *map(str, args)],
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**environment, "OMP_NUM_THREADS": "1"},
             check=False,
             **options,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import clustered
+from conftest import clustered, without_coverage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -513,7 +513,12 @@ def test_a_full_disk_is_said(tmp_path):
         "    for number in range(100): results.append('point', {'job': 'j', 'key': str(number)})\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=without_coverage(),
     )
     last = done.stderr.splitlines()[-1]
     assert "StorageError: r.jsonl: cannot be written (File too large)" in last

@@ -171,7 +171,7 @@ def test_non_finite_vectors(base, run, case, flags):
         ("build v.parquet -o n --spec DQ4,PQ4 --vector-column nope", ["no column 'nope'"]),
         ("build v.npy -o n --spec DQ4,PQ4 --vector-column x", ["has no columns"]),
         ("build v.npy -o n --spec DQ4,PQ8", ["DQ4 balances 4", "use DQ8"]),
-        ("build v.npy -o n --spec nonsense", ["FAISS says"]),
+        ("build v.npy -o n --spec nonsense", ["is no word of a spec", "docs/spec.md"]),
         ("build v.npy -o none/n --spec DQ4,PQ4", ["none/n", "make the folder first"]),
         ("build v.npy -o v.npy --spec DQ4,PQ4", ["v.npy"]),
         ("build v.npy -o . --spec DQ4,PQ4", ["holds files, but no index"]),
