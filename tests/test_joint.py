@@ -184,3 +184,13 @@ def test_rq_by_its_name():
     for wrong in ({"beam": 0}, {"polish": -1}, {"beam": "8"}, {"polish": 1.5}):
         with pytest.raises(errors.InputError, match=next(iter(wrong))):
             DQModel.rq(2, 4, **wrong).fit(np.eye(8))
+
+
+def test_the_fingerprint_tells_beams_apart_where_they_change_codes(x):
+    model = DQModel.rq(3, 16, beam=8).fit(x)
+    first = model.fingerprint
+    model.set_params(beam=2)
+    assert model.fingerprint != first
+    independent = DQModel(2, 16, beam=1).fit(x)
+    first = independent.fingerprint
+    assert independent.set_params(beam=8).fingerprint == first

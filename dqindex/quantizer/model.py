@@ -406,7 +406,11 @@ class DQModel(Estimator):
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the learned tensors: two models with one fingerprint code alike."""
         self._check_fitted()
-        return tensors_sha256(self._parts().tensors())
+        tensors = self._parts().tensors()
+        if self.beam > 1 and self.coarse_:
+            # The same atoms give other codes by another beam.
+            tensors["beam"] = np.array([self.beam], dtype=np.int64)
+        return tensors_sha256(tensors)
 
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
