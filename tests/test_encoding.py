@@ -12,7 +12,7 @@ from dqindex.quantizer.encoding import (
     encoder,
     nearest_codes,
 )
-from dqindex.vectors.row_bytes import as_elements, as_numbers, distinct_rows
+from dqindex.vectors.row_bytes import as_elements, as_numbers
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,3 @@ def test_elements_are_slices_of_rows():
     np.testing.assert_array_equal(
         as_numbers(np.ascontiguousarray(elements[:, 1]), np.float32), rows[:, 3:]
     )
-
-
-def test_distinct_rows_are_those_that_differ_in_any_part():
-    x = np.array([[0.0, 1.0], [2.0, 3.0], [-0.0, 1.0], [2.0, 3.0], [0.0, 1.0]], dtype=np.float32)
-    tokens = np.array([[7], [8], [7], [9], [7]], dtype=np.int32)
-    first, kind, count = distinct_rows(x, tokens)
-    assert sorted(first.tolist()) == [0, 1, 3]
-    assert len(set(kind[[0, 2, 4]])) == 1  # 0.0 and -0.0 are one number
-    assert kind[1] != kind[3]
-    assert count[kind[0]] == 3
-    np.testing.assert_array_equal(first[kind], [0, 1, 0, 3, 0])
-    # As numpy's own rows do, where there is one part.
-    rng = np.random.default_rng(0)
-    numbers = rng.integers(3, size=(200, 4)).astype(np.float32)
-    assert len(distinct_rows(numbers)[0]) == len(np.unique(numbers, axis=0))
