@@ -24,6 +24,8 @@ from typing import IO, Any, NamedTuple
 HERE = Path(__file__).parent
 MEMORY = 2**30
 SECONDS = 20.0
+# Children that work at the same time, where many do.
+PARTIES = 3
 # Bytes of a child's stderr that are kept.
 KEPT = 4000
 

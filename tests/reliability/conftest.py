@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from reliability import faults
-from reliability.children import Children
+from reliability.children import PARTIES, Children
 from reliability.counts import Tally
 
 # Seconds that a suite's test may take with all cases: what bounds the long run.
@@ -47,3 +48,10 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     """Children whose calls can be made to fail: see `faults.with_fault`."""
     with Children(faults.build_library(tmp_path_factory.mktemp("library"))) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def parties() -> Iterator[list[Children]]:
+    """Servers, one a party."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Children()) for _ in range(PARTIES)]

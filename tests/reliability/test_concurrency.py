@@ -6,8 +6,7 @@ Each party is a child of a server of its own, and all wait for the same starting
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,12 @@ from dqindex.bench.results import open_results, read_results
 from dqindex.errors import BusyError
 from dqindex.sids.map_file import model_beside
 from dqindex.sids.semantic_ids import SemanticIds
-from reliability.children import Children, Outcome, command
+from reliability.children import PARTIES, Children, Outcome, command
 from reliability.scenarios import leftovers
 
-PARTIES = 3
 D = 8
 # How each attempt of a party ended.
 DONE, BUSY = "done", "busy"
-
-
-@pytest.fixture(scope="module")
-def parties() -> Iterator[list[Children]]:
-    """Servers, one a party."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(Children()) for _ in range(PARTIES)]
 
 
 def together(
