@@ -85,7 +85,7 @@ REPORTED: dict[str, Shape] = {
 def read_results(paths: Iterable[str | Path]) -> list[Record]:
     """The points of one or several files, each with what is known of its index.
 
-    A line that was cut off at the end is left out.
+    A line that was cut off at the end is left out, and one that is there twice counts once.
 
     Raises
     ------
@@ -95,6 +95,7 @@ def read_results(paths: Iterable[str | Path]) -> list[Record]:
         If it holds anything else.
     """
     records: list[Record] = []
+    known: set[str] = set()
     for path in paths:
         try:
             content = read_regular(path)
@@ -109,7 +110,10 @@ def read_results(paths: Iterable[str | Path]) -> list[Record]:
                         f"{path}: line {number} is a point of job {line['job']}, whose index no "
                         f"line tells of; {REMEDY}"
                     )
-                records.append({**indexes[line["job"]], **line})
+                written = json.dumps(line, sort_keys=True)
+                if written not in known:
+                    known.add(written)
+                    records.append({**indexes[line["job"]], **line})
     return records
 
 

@@ -17,7 +17,7 @@ from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageE
 from dqindex.quantizer.encoding import code_dtype
 from dqindex.sids.map import SidMap
 from dqindex.storage.files import atomic_file, versions
-from dqindex.storage.reading import open_regular, read_parquet
+from dqindex.storage.reading import names_its_writer, open_regular, read_parquet
 from dqindex.storage.records import Each, Format, Maybe, Named, Record
 from dqindex.storage.tables import table_writer
 from dqindex.vectors.ids import check_ids
@@ -151,10 +151,13 @@ def read_map(
     try:
         with open_regular(path) as file:
             table = read_parquet(file, path, FORMAT.remedy)
+            whole = names_its_writer(file, path, FORMAT.remedy)
     except FileNotFoundError:
         raise StorageError(
             f"{path}: no such file; give a map made by 'dqindex sids extract'"
         ) from None
+    if not whole and set(COLUMNS) <= set(table.column_names):
+        raise IntegrityError(f"{path}: its footer ends early; damaged, {FORMAT.remedy}")
     return _from_table(_renamed(table, id_column, codes_column, str(path)), str(path))
 
 

@@ -93,3 +93,18 @@ def read_parquet(file: IO[bytes], name: str | Path, remedy: str) -> pa.Table:
         return pq.read_table(
             pa.PythonFile(file, mode="r"), page_checksum_verification=True, partitioning=None
         )
+
+
+def names_its_writer(file: IO[bytes], name: str | Path, remedy: str) -> bool:
+    """Whether an open Parquet file says what wrote it, as all writers do at the footer's end.
+
+    Zeros in a footer end it early: what stood behind them, its metadata too, is then not missed.
+
+    Raises
+    ------
+    FileFormatError
+        If it is not Parquet, or damaged.
+    """
+    with content(name, "Parquet", remedy):
+        file.seek(0)
+        return bool(pq.read_metadata(pa.PythonFile(file, mode="r")).created_by)

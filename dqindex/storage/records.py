@@ -115,7 +115,9 @@ class Format(NamedTuple):
                 f"{source}: {self.short} format {version}, this dqindex reads {self.version}; "
                 "upgrade dqindex"
             )
-        if version >= self.sealed and record.get(SEAL) != seal(record):
+        # An older version has no seal: one that has is a newer one, whose version was edited.
+        wrong = SEAL in record if version < self.sealed else record.get(SEAL) != seal(record)
+        if wrong:
             raise IntegrityError(
                 f"{source}: does not match its checksum; damaged or edited, {self.remedy}"
             )

@@ -266,6 +266,15 @@ def edited_maps(path: Path, every: int) -> Iterable[Mutant]:
     yield "a column twice", _parquet(table.append_column("codes", table.column("codes")))
 
 
+def ended_footers(content: bytes) -> Iterable[Mutant]:
+    """Zeros about the place where the record begins end the footer there: the record is lost."""
+    record = content.index(b"dqindex", len(content) - int.from_bytes(content[-8:-4], "little"))
+    for start in range(record - 12, record + 1):
+        for end in (record + 40, len(content) - 8):
+            zeros = bytes(end - start)
+            yield f"bytes {start} to {end} are zeros", content[:start] + zeros + content[end:]
+
+
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
@@ -277,6 +286,7 @@ def test_a_damaged_map_is_refused(tally, children, long, map_file):
     call = (reads_map, map_file)
     with tally("mutated map") as count:
         try_file(count, children, map_file, damaged(content, 60 if long else 4), call)
+        try_file(count, children, map_file, ended_footers(content), call)
         edits = list(edited_maps(map_file, 1 if long else 12))
         try_file(count, children, map_file, edits, call)
         try_stand_ins(count, children, map_file, call)
@@ -338,6 +348,12 @@ def test_damaged_results_are_refused(tally, children, long, results_file, tmp_pa
         try_file(count, children, results_file, damage, call, right)
         try_stand_ins(count, children, results_file, call)
         for place, line in enumerate(lines):
+            older = line.replace(b'"format_version": 2', b'"format_version": 1')
+            assert older != line
+            said = b"".join([*lines[:place], older, *lines[place + 1 :]])
+            twice = b"".join([*lines[:place], line, *lines[place:]])
+            edits = [(f"line {place} is said older", said), (f"line {place} is twice", twice)]
+            try_file(count, children, results_file, edits, call, right)
             edits = []
             for what, one in edited(json.loads(line), 2 if long else 50):
                 changed = [*lines[:place], json.dumps(one).encode() + b"\n", *lines[place + 1 :]]
