@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dqindex.index.target import build_to_target
     from dqindex.quantizer.balance import deal
     from dqindex.quantizer.codebooks import ProductCodebooks
-    from dqindex.quantizer.model import DQModel, Losses
+    from dqindex.quantizer.losses import Losses
+    from dqindex.quantizer.model import DQModel
     from dqindex.quantizer.moments import Moments
     from dqindex.quantizer.transform import DQTransform
     from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
@@ -33,7 +34,7 @@ _HOME = {
     "DQModel": "quantizer.model",
     "DQTransform": "quantizer.transform",
     "DQVAE": "claim.dqvae",
-    "Losses": "quantizer.model",
+    "Losses": "quantizer.losses",
     "Moments": "quantizer.moments",
     "ProductCodebooks": "quantizer.codebooks",
     "SearchResult": "index.index",

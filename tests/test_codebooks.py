@@ -146,7 +146,7 @@ def test_bad_input(projected):
     pq = ProductCodebooks(2, 4).fit(projected)
     with pytest.raises(InputError, match="expecting 24"):
         pq.encode(projected[:, :5])
-    with pytest.raises(InputError, match="code 4 in row 1, subspace 0: the codebook has 4"):
+    with pytest.raises(InputError, match="code 4 in row 1, column 0; codes there are from 0 to 3"):
         pq.decode([[0, 0], [4, 0]])
     with pytest.raises(InputError, match="code -1 in row 0"):
         pq.decode([[0, -1]])

@@ -213,10 +213,10 @@ def test_bad_input(vectors, model):
         DQModel(2, 4).fit(np.full((10, 4), np.inf))
     with pytest.raises(InputError, match="expecting 24"):
         model.encode(vectors[:, :2])
-    with pytest.raises(InputError, match=r"give shape \(n, 4\)"):
+    with pytest.raises(InputError, match=r"give integers of shape \(n, 4\)"):
         model.decode(np.zeros((2, 5), dtype=int))
     coarse = DQModel(2, 4, coarse=(3,)).fit(vectors)
-    with pytest.raises(InputError, match="code 3 in row 0, coarse level 0: it has 3 centroids"):
+    with pytest.raises(InputError, match="code 3 in row 0, column 0; codes there are from 0 to 2"):
         coarse.decode([[3, 0, 0]])
 
 

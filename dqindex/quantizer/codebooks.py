@@ -22,7 +22,7 @@ from dqindex._types import Codes, Float32, Matrix, Progress, no_progress
 from dqindex.errors import DQWarning, InputError
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map
-from dqindex.quantizer.encoding import code_dtype, encoder
+from dqindex.quantizer.encoding import check_codes, code_dtype, encoder
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.kmeans import STARTS, train_kmeans
@@ -237,24 +237,7 @@ class ProductCodebooks(Estimator):
             If the shape is wrong, or a code is outside its codebook.
         """
         self._check_fitted()
-        array = np.asarray(codes)
-        if (
-            array.ndim != 2
-            or array.shape[1] != len(self.codebooks_)
-            or array.dtype.kind not in "iu"
-        ):
-            raise InputError(
-                f"codes of shape {array.shape} and dtype {array.dtype}; give integers of shape "
-                f"(n, {len(self.codebooks_)})"
-            )
-        for level, codebook in enumerate(self.codebooks_):
-            column = array[:, level]
-            wrong = np.flatnonzero((column < 0) | (column >= len(codebook)))
-            if wrong.size:
-                raise InputError(
-                    f"code {column[wrong[0]]} in row {wrong[0]}, subspace {level}: the codebook "
-                    f"has {len(codebook)} codewords"
-                )
+        array = check_codes(codes, [len(codebook) for codebook in self.codebooks_])
         parts = [codebook[array[:, level]] for level, codebook in enumerate(self.codebooks_)]
         return np.concatenate(parts, axis=1)
 

@@ -6,7 +6,7 @@ for few centroids; `quantizer_is_faster` says where (benchmarks/encode.py has th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import faiss
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._types import Float32, Matrix
+from dqindex.errors import InputError
 from dqindex.quantizer.nearest import nearest
 from dqindex.vectors.row_bytes import as_elements, as_numbers
 
@@ -21,6 +22,29 @@ from dqindex.vectors.row_bytes import as_elements, as_numbers
 def code_dtype(n_codewords: int) -> np.dtype[np.unsignedinteger[Any]]:
     """The smallest unsigned dtype that holds codes of `n_codewords` codewords."""
     return np.min_scalar_type(n_codewords - 1)
+
+
+def check_codes(codes: Any, sizes: Sequence[int]) -> npt.NDArray[np.integer[Any]]:
+    """`codes` as a matrix of integers, one column for each of `sizes` and below it.
+
+    Raises
+    ------
+    InputError
+    """
+    array = np.asarray(codes)
+    if array.ndim != 2 or array.shape[1] != len(sizes) or array.dtype.kind not in "iu":
+        raise InputError(
+            f"codes of shape {array.shape} and dtype {array.dtype}; give integers of shape "
+            f"(n, {len(sizes)})"
+        )
+    rows, columns = np.nonzero((array < 0) | (array >= np.array(sizes)))
+    if rows.size:
+        row, column = rows[0], columns[0]
+        raise InputError(
+            f"code {array[row, column]} in row {row}, column {column}; codes there are from 0 to "
+            f"{sizes[column] - 1}"
+        )
+    return array
 
 
 def quantizer_is_faster(width: int, bits: int) -> bool:

@@ -16,10 +16,11 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
-from dqindex._types import Float32, Float64, Int64, Progress, no_progress
+from dqindex._types import Float32, Float64, Int64, Matrix, Progress, no_progress
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map, single_blas_thread
 from dqindex.quantizer.beam import BeamSearch
+from dqindex.quantizer.coarse import left_over
 from dqindex.quantizer.transform import DQTransform
 
 # Weight of the atoms as they are, in rows an atom: it decides what the codes leave open (what one
@@ -106,11 +107,9 @@ def _fitted(X: Float32, transform: DQTransform, atoms: Atoms, codes: Int64) -> t
     return Atoms([level.astype(np.float32) for level in coarse], codebooks), distortion
 
 
-def _error(X: Float32, transform: DQTransform, atoms: Atoms, codes: Int64) -> Float64:
+def _error(X: Float32, transform: DQTransform, atoms: Atoms, codes: Int64) -> Matrix:
     """What the reconstructions leave over, (n, d)."""
-    error = X.astype(np.float64) - transform.mean_
-    for place, level in enumerate(atoms.coarse):
-        error -= level[codes[:, place]]
+    error = left_over(X.astype(np.float64) - transform.mean_, atoms.coarse, codes)
     for place, book in enumerate(atoms.codebooks):
         columns = slice(place * book.shape[1], (place + 1) * book.shape[1])
         turned = book @ transform.components_[columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -26,47 +26,27 @@ from dqindex._types import Codes, Float32, Float64, Matrix, Progress, no_progres
 from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
-from dqindex.quantizer.beam import BeamSearch
-from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
-from dqindex.quantizer.encoding import code_dtype, encoder
+from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.coder import Coder
+from dqindex.quantizer.encoding import check_codes
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
-from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
-from dqindex.quantizer.kmeans import train_kmeans
-from dqindex.quantizer.model_file import FORMAT, ModelParts, pack, unpack
-from dqindex.quantizer.nearest import nearest, nearest_in_pieces
-from dqindex.quantizer.polish import polish
-from dqindex.quantizer.transform import DQTransform, learn_axes, lift, project
+from dqindex.quantizer.losses import Losses, losses_of
+from dqindex.quantizer.model_file import FORMAT, pack, unpack
+from dqindex.quantizer.parts import Parts, learn_parts
+from dqindex.quantizer.transform import DQTransform
 from dqindex.storage.files import atomic_file
 from dqindex.storage.records import Record
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
 from dqindex.vectors import open_vectors
 from dqindex.vectors.extent import check_longest, row_norms
-from dqindex.vectors.matrix import check_matrix, check_width
+from dqindex.vectors.matrix import check_matrix
 
 Part = TypeVar("Part", DQTransform, ProductCodebooks)
 
 
 # Joint training looks at no fewer prefixes than this, whatever the beam of encoding.
 LEAST_BEAM = 8
-
-
-class Losses(NamedTuple):
-    """Per-vector losses, each (n,) float64, in squared units of the vectors.
-
-    Attributes
-    ----------
-    reconstruction : (n,) float64
-        L_R = ‖ẑ - z‖², computed in the original space.
-    codebook : (n,) float64
-        L_C = Σ_l ‖x_l - r_l‖², computed in the subspaces.
-    dropped : (n,) float64
-        Energy of z - z̄ in directions that the transform drops; L_R = L_C + dropped.
-    """
-
-    reconstruction: Float64
-    codebook: Float64
-    dropped: Float64
 
 
 class DQModel(Estimator):
@@ -198,62 +178,24 @@ class DQModel(Estimator):
         report = progress or no_progress
         source = open_vectors(X)
         self._remember_names(names_of(X))
-        tokens = len(self.coarse) + self.n_subspaces
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
         check_longest(float(row_norms(rows).max()), source.name)
-        sample: Matrix = rows
-        self.coarse_ = []
-        for level, size in enumerate(self.coarse):
-            centroids, _ = train_kmeans(
-                sample.astype(np.float32, copy=False),
-                size,
-                n_iter=self.n_iter,
-                n_redo=self.n_redo,
-                init=self.init,
-                seed=self.seed + 1000 + level,
-            )
-            sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]
-            self.coarse_.append(centroids)
-            report("train", level + 1, tokens)
-        # What coarse levels leave over may be of any size: the vectors themselves were checked.
-        self.transform_ = learn_axes(self._part(DQTransform), sample)
-        projected = self.transform_.projected(sample)
-        self.codebooks_ = train_codebooks(
-            self._part(ProductCodebooks),
-            projected,
-            progress=lambda what, done, _: report(what, len(self.coarse) + done, tokens),
-        )
-        if self.polish:
-            self._train_together(rows, projected, report)
-        self.n_features_in_ = source.d
-        return self
-
-    def _train_together(self, rows: Float32, projected: Matrix, report: Progress) -> None:
-        """Better parts than those that were learned one after another."""
-        books = self.codebooks_
-        if not self.coarse_:
-            found = polish(self.transform_, rows, books.sizes(), rounds=self.polish, seed=self.seed)
-            self.transform_ = found.transform
-            train_codebooks(books, self.transform_.projected(rows), start=found.codebooks)
-            return
-        width = self.joint_width()
-        atoms = train_jointly(
+        parts = learn_parts(
             rows,
-            self.transform_,
-            Atoms(self.coarse_, books.codebooks_),
+            self._part(DQTransform),
+            self._part(ProductCodebooks),
+            self.coarse,
             rounds=self.polish,
-            width=width,
-            progress=report,
+            width=self.joint_width(),
+            report=report,
         )
-        self.coarse_, books.codebooks_ = atoms
-        tokens = beam_codes(rows, self.transform_, atoms, width)[:, len(self.coarse_) :]
-        books.unused_codewords_ = np.array(
-            [
-                len(book) - len(np.unique(column))
-                for book, column in zip(books.codebooks_, tokens.T, strict=True)
-            ],
-            dtype=np.int64,
-        )
+        return self._take(parts)
+
+    def _take(self, parts: Parts) -> DQModel:
+        """Have `parts` as what was learned, and return self."""
+        self.transform_, self.codebooks_, self.coarse_ = parts
+        self.n_features_in_ = parts.transform.n_features_in_
+        return self
 
     def joint_width(self) -> int:
         """Prefixes that joint training keeps."""
@@ -309,17 +251,15 @@ class DQModel(Estimator):
             coarse=tuple(len(level) for level in levels),
         ).set_params(**settings)
         self._check_params()
-        self.transform_, self.codebooks_ = transform, codebooks
-        self.coarse_ = [np.ascontiguousarray(level, dtype=np.float32) for level in levels]
-        self.n_features_in_ = transform.n_features_in_
-        return self
+        centroids = [np.ascontiguousarray(level, dtype=np.float32) for level in levels]
+        return self._take(Parts(transform, codebooks, centroids))
 
     # Use.
 
     def code_sizes(self) -> list[int]:
         """Number of codes of every token: coarse levels, then subspaces."""
         self._check_fitted()
-        return [len(level) for level in [*self.coarse_, *self.codebooks_.codebooks_]]
+        return self._parts().code_sizes()
 
     def _rows(self, X: Any) -> Matrix:
         """`X` as a matrix that was checked; of a frame, the columns that `fit` reads."""
@@ -350,7 +290,7 @@ class DQModel(Estimator):
         check("DQModel.encode_blocks", "distortion", distortion, boolean())
         check("DQModel.encode_blocks", "blocks", blocks, iterable())
         width = self.codebooks_.codebooks_[0].shape[1]
-        coder = _Coder(self, distortion)
+        coder = Coder(self._parts(), self.beam, distortion)
         return parallel_map(coder, cut(map(_matrix, blocks), width))
 
     def decode(self, codes: Any) -> Float32:
@@ -362,45 +302,22 @@ class DQModel(Estimator):
             If the shape is wrong, or a code is outside its codebook.
         """
         self._check_fitted()
-        array = np.asarray(codes)
+        array = check_codes(codes, self.code_sizes())
         levels = len(self.coarse_)
-        if array.ndim != 2 or array.shape[1] != levels + self.n_subspaces:
-            raise InputError(
-                f"codes of shape {array.shape}; give shape (n, {levels + self.n_subspaces})"
-            )
         out = self.transform_.inverse_transform(self.codebooks_.decode(array[:, levels:]))
         for level, centroids in enumerate(self.coarse_):
-            column = array[:, level]
-            wrong = np.flatnonzero((column < 0) | (column >= len(centroids)))
-            if wrong.size:
-                raise InputError(
-                    f"code {column[wrong[0]]} in row {wrong[0]}, coarse level {level}: it has "
-                    f"{len(centroids)} centroids"
-                )
-            out = out + centroids[column]
+            out = out + centroids[array[:, level]]
         return out.astype(np.float32, copy=False)
 
     def losses(self, X: Any) -> Losses:
         """L_R, L_C and the dropped energy of every row of `X`, in float64."""
         array = self._rows(X).astype(np.float64)
-        codes = self._codes(array)
-        residual = array
-        for level, centroids in enumerate(self.coarse_):
-            residual = residual - centroids[codes[:, level]]
-        projected = self.transform_.projected(residual)
-        codewords = self.codebooks_.decode(codes[:, len(self.coarse_) :]).astype(np.float64)
-        back = self.transform_.inverse_transform(codewords)
-        kept = self.transform_.inverse_transform(projected)
-        return Losses(
-            reconstruction=((back - residual) ** 2).sum(axis=1),
-            codebook=((projected - codewords) ** 2).sum(axis=1),
-            dropped=((residual - kept) ** 2).sum(axis=1),
-        )
+        return losses_of(self._parts(), array, self._codes(array))
 
     # Disk.
 
-    def _parts(self) -> ModelParts:
-        return ModelParts(self.get_params(), self.transform_, self.codebooks_, self.coarse_)
+    def _parts(self) -> Parts:
+        return Parts(self.transform_, self.codebooks_, self.coarse_)
 
     @property
     def fingerprint(self) -> str:
@@ -415,7 +332,7 @@ class DQModel(Estimator):
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
         self._check_fitted()
-        return pack(self._parts())
+        return pack(self.get_params(), self._parts())
 
     @checked(path=path())
     def save(self, path: str | Path) -> None:
@@ -450,11 +367,8 @@ class DQModel(Estimator):
 
     @classmethod
     def _unpack(cls, tensors: Tensors, record: Record, name: str) -> DQModel:
-        parts = unpack(tensors, record, cls._parameters, name)
-        self = cls(**parts.settings)
-        self.transform_, self.codebooks_, self.coarse_ = parts[1:]
-        self.n_features_in_ = self.transform_.n_features_in_
-        return self
+        settings, parts = unpack(tensors, record, cls._parameters, name)
+        return cls(**settings)._take(parts)
 
 
 def _matrix(block: Any) -> Matrix:
@@ -462,47 +376,3 @@ def _matrix(block: Any) -> Matrix:
     if not isinstance(block, np.ndarray) or block.ndim != 2 or block.dtype.kind != "f":
         raise InputError("DQModel.encode_blocks: a block is no (b, d) array of floats")
     return block
-
-
-class _Coder:
-    """Encodes rows on its thread."""
-
-    def __init__(self, model: DQModel, distortion: bool) -> None:
-        self._transform, self._books = model.transform_, model.codebooks_.codebooks_
-        self._coarse, self._distortion = model.coarse_, distortion
-        self._dtype = code_dtype(max(model.code_sizes()))
-        self._encode = encoder(self._books)
-        self._search = (
-            BeamSearch(self._coarse, self._transform, self._books, model.beam)
-            if model.beam > 1 and self._coarse
-            else None
-        )
-
-    def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
-        check_width(rows, "DQModel", self._transform.n_features_in_)
-        levels = len(self._coarse)
-        codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
-        if self._search is not None:
-            codes[:] = self._search(rows)
-        for level, centroids in enumerate(self._coarse):
-            if self._search is None:
-                codes[:, level] = nearest(rows, centroids)[0]
-            rows = rows - centroids[codes[:, level]]
-        projected = project(self._transform, rows)
-        if self._search is None:
-            self._encode(projected, codes[:, levels:])
-        return codes, self._error(rows, projected, codes[:, levels:])
-
-    def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:
-        if not self._distortion:
-            return None
-        distortion = np.zeros(len(rows))
-        size = self._books[0].shape[1]
-        for level, book in enumerate(self._books):
-            error = np.take(book, codes[:, level], axis=0)
-            error -= projected[:, level * size : (level + 1) * size]
-            distortion += np.einsum("ij,ij->i", error, error)
-        if self._transform.dropped_:
-            lost = (rows - lift(self._transform, projected)).astype(np.float64)
-            distortion += np.einsum("ij,ij->i", lost, lost)
-        return distortion

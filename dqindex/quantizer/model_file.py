@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from dqindex._parameters import Rule, integer, text
-from dqindex._types import Float32
 from dqindex.errors import FileFormatError
 from dqindex.quantizer.codebooks import ProductCodebooks
+from dqindex.quantizer.parts import Parts
 from dqindex.quantizer.transform import DQTransform
 from dqindex.storage.files import versions
 from dqindex.storage.records import Format, Named, Record, any_number, anything
@@ -48,39 +48,11 @@ OLDEST_SETTINGS = (
 )
 
 
-class ModelParts(NamedTuple):
-    """What a model's file holds: settings of the model, and its fitted parts."""
-
-    settings: dict[str, Any]
-    transform: DQTransform
-    codebooks: ProductCodebooks
-    coarse: list[Float32]
-
-    def tensors(self) -> Tensors:
-        """All that was learned, by the names that the file has for it."""
-        transform = self.transform
-        tensors: Tensors = {
-            "mean": transform.mean_,
-            "components": transform.components_,
-            "variances": transform.variances_,
-            "groups": np.repeat(
-                np.arange(transform.n_subspaces, dtype=np.int32),
-                len(transform.components_) // transform.n_subspaces,
-            ),
-            "unused_codewords": self.codebooks.unused_codewords_,
-        }
-        for level, centroids in enumerate(self.coarse):
-            tensors[f"coarse.{level}"] = centroids
-        for level, codebook in enumerate(self.codebooks.codebooks_):
-            tensors[f"codebook.{level}"] = codebook
-        return tensors
-
-
-def pack(parts: ModelParts) -> bytes:
+def pack(settings: dict[str, Any], parts: Parts) -> bytes:
     """The bytes of a model's file."""
     # The fitted parts know best what they were fitted with.
     settings = {
-        **parts.settings,
+        **settings,
         **parts.transform.get_params(),
         **parts.codebooks.get_params(),
         "coarse": [len(level) for level in parts.coarse],
@@ -101,8 +73,10 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def unpack(tensors: Tensors, record: Record, rules: dict[str, Rule], name: str) -> ModelParts:
-    """The parts of the model in a file called `name` in messages.
+def unpack(
+    tensors: Tensors, record: Record, rules: dict[str, Rule], name: str
+) -> tuple[dict[str, Any], Parts]:
+    """Settings and parts of the model in a file called `name` in messages.
 
     Parameters
     ----------
@@ -132,7 +106,7 @@ def unpack(tensors: Tensors, record: Record, rules: dict[str, Rule], name: str) 
     codebooks.unused_codewords_ = tensors["unused_codewords"]
     codebooks.n_features_in_ = len(transform.components_)
     coarse = [tensors[f"coarse.{level}"] for level in range(len(settings["coarse"]))]
-    return ModelParts(settings, transform, codebooks, coarse)
+    return settings, Parts(transform, codebooks, coarse)
 
 
 def _settings(stored: dict[str, Any], rules: dict[str, Rule], name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dqindex._parameters import callback, checked, integer, one_of, or_none
 from dqindex._types import Float32, Float64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.coarse import left_over
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.joint import Atoms, train_jointly
 from dqindex.quantizer.kmeans import train_kmeans
@@ -152,10 +153,7 @@ def _refit_together(
     old: DQModel, sample: Float32, rotation: str
 ) -> tuple[DQTransform, ProductCodebooks, list[Float32]]:
     """Rounds of joint training from the old: each moves all atoms a little, none its label."""
-    residual = sample
-    tokens = old.encode(sample)
-    for level, centroids in enumerate(old.coarse_):
-        residual = residual - centroids[tokens[:, level]]
+    residual = left_over(sample, old.coarse_, old.encode(sample))
     transform, start = _rotated(old, residual, rotation)
     atoms = train_jointly(
         sample, transform, Atoms(old.coarse_, start), rounds=old.polish, width=old.joint_width()

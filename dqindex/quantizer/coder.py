@@ -1,0 +1,67 @@
+"""Tokens of vectors under a model, and what they lose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dqindex._types import Codes, Float64, Matrix
+from dqindex.quantizer.beam import BeamSearch
+from dqindex.quantizer.coarse import code_in_turn, left_over
+from dqindex.quantizer.encoding import code_dtype, encoder
+from dqindex.quantizer.parts import Parts
+from dqindex.quantizer.transform import lift, project
+from dqindex.vectors.matrix import check_width
+
+
+class Coder:
+    """Encodes rows on its thread.
+
+    Parameters
+    ----------
+    parts : Parts
+    beam : int
+        Prefixes of coarse tokens that are kept.
+    distortion : bool
+        Give ‖ẑ - z‖² of every row as well.
+    """
+
+    def __init__(self, parts: Parts, beam: int, distortion: bool) -> None:
+        self._transform, self._coarse = parts.transform, parts.coarse
+        self._books = parts.codebooks.codebooks_
+        self._distortion = distortion
+        self._dtype = code_dtype(max(parts.code_sizes()))
+        self._encode = encoder(self._books)
+        self._search = (
+            BeamSearch(self._coarse, self._transform, self._books, beam)
+            if beam > 1 and self._coarse
+            else None
+        )
+
+    def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
+        """Codes of finite `rows`, (n, R + L), and their distortions, (n,), if asked for."""
+        check_width(rows, "DQModel", self._transform.n_features_in_)
+        levels = len(self._coarse)
+        codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
+        if self._search is None:
+            rows = code_in_turn(rows, self._coarse, codes)
+            projected = project(self._transform, rows)
+            self._encode(projected, codes[:, levels:])
+        else:
+            codes[:] = self._search(rows)
+            rows = left_over(rows, self._coarse, codes)
+            projected = project(self._transform, rows)
+        return codes, self._error(rows, projected, codes[:, levels:])
+
+    def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:
+        if not self._distortion:
+            return None
+        distortion = np.zeros(len(rows))
+        size = self._books[0].shape[1]
+        for level, book in enumerate(self._books):
+            error = np.take(book, codes[:, level], axis=0)
+            error -= projected[:, level * size : (level + 1) * size]
+            distortion += np.einsum("ij,ij->i", error, error)
+        if self._transform.dropped_:
+            lost = (rows - lift(self._transform, projected)).astype(np.float64)
+            distortion += np.einsum("ij,ij->i", lost, lost)
+        return distortion
