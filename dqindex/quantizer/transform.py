@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 
 from dqindex._parameters import boolean, check, instance, integer, one_of, or_none, sequence
 from dqindex._types import Float64, Matrix
 from dqindex.errors import DQWarning, InputError, NonFiniteError
-from dqindex.parallel.pieces import pieces
+from dqindex.parallel.rows import map_rows
 from dqindex.parallel.threads import parallel_map, single_blas_thread
+from dqindex.quantizer.axes import principal_axes, rank_of
 from dqindex.quantizer.balance import OBJECTIVES, deal
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
+from dqindex.quantizer.linear import Linear, from_faiss, to_faiss
 from dqindex.quantizer.moments import Moments
 from dqindex.quantizer.output import CONTAINERS, in_container
 from dqindex.vectors.matrix import check_matrix
@@ -24,43 +24,6 @@ from dqindex.vectors.source import VectorSource
 
 if TYPE_CHECKING:
     import faiss
-
-# An axis whose variance is below this share of the largest is rounding, not data.
-RANK_TOLERANCE = 64 * np.finfo(np.float64).eps
-
-
-def principal_axes(matrix: Float64) -> tuple[Float64, Float64]:
-    """Eigenvalues (descending, not negative) and unit eigenvectors (one a row) of a PSD matrix.
-
-    These are the squared singular values over n, and the right singular vectors W, of the data
-    (arXiv 2508.11194, the SVD before eq. for x_l). The entry of largest magnitude in every axis is
-    positive, so that the sign does not depend on the solver.
-    """
-    with single_blas_thread():
-        values, vectors = scipy.linalg.eigh(matrix)
-    axes = vectors.T[::-1]
-    # The first of entries that tie up to rounding decides, whichever of them rounds larger.
-    magnitude = np.abs(axes)
-    leading = np.argmax(magnitude >= magnitude.max(axis=1, keepdims=True) * (1 - 1e-9), axis=1)
-    signs = np.where(axes[np.arange(len(axes)), leading] < 0, -1.0, 1.0)
-    return np.clip(values[::-1], 0.0, None), axes * signs[:, None]
-
-
-def _in_pieces(array: Matrix, width: int, function: Callable[[Matrix], Matrix]) -> Matrix:
-    """`function` of the rows in fixed pieces, so that rounding does not depend on the threads."""
-    out = np.empty((len(array), width), dtype=array.dtype)
-
-    def piece(part: slice) -> None:
-        out[part] = function(array[part])
-
-    cut = list(pieces(len(array), array.shape[1]))
-    if len(cut) == 1:
-        with single_blas_thread():
-            piece(cut[0])
-    else:
-        for _ in parallel_map(piece, cut):
-            pass
-    return out
 
 
 class DQTransform(Estimator):
@@ -212,7 +175,7 @@ class DQTransform(Estimator):
             moments.covariance() if self.center else moments.second_moment()
         )
         kept = d if self.n_components is None else min(self.n_components, d)
-        rank = int(np.count_nonzero(variances > variances[0] * RANK_TOLERANCE * d))
+        rank = rank_of(variances)
         variances[rank:] = 0.0
         if rank < kept:
             warnings.warn(
@@ -268,7 +231,7 @@ class DQTransform(Estimator):
         self._check_fitted()
         self._check_names(names_of(X))
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
-        return _in_pieces(array, len(self.components_), lambda rows: project(self, rows))
+        return map_rows(array, len(self.components_), lambda rows: project(self, rows))
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit to `X`, then project it."""
@@ -292,7 +255,7 @@ class DQTransform(Estimator):
         """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""
         self._check_fitted()
         array = check_matrix(Y, "DQTransform", width=len(self.components_))
-        return _in_pieces(array, self.n_features_in_, lambda rows: lift(self, rows))
+        return map_rows(array, self.n_features_in_, lambda rows: lift(self, rows))
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Names of the output columns: subspace, then axis within it."""
@@ -322,18 +285,8 @@ class DQTransform(Estimator):
         Where the mean is large beside the spread, the folded bias rounds: relative to |z|, not to
         |z - z̄|.
         """
-        import faiss
-
         self._check_fitted()
-        d_out, d = self.components_.shape
-        linear = faiss.LinearTransform(d, d_out, self.center)
-        faiss.copy_array_to_vector(self.components_.astype(np.float32).ravel(), linear.A)
-        if self.center:
-            bias = -(self.components_ @ self.mean_)
-            faiss.copy_array_to_vector(bias.astype(np.float32), linear.b)
-        linear.is_trained = True
-        linear.set_is_orthonormal()
-        return linear
+        return to_faiss(Linear(self.components_, self.mean_ if self.center else None))
 
     @classmethod
     def from_faiss(cls, linear: faiss.LinearTransform, n_subspaces: int) -> DQTransform:
@@ -351,23 +304,17 @@ class DQTransform(Estimator):
 
         check("DQTransform.from_faiss", "linear", linear, instance(faiss.LinearTransform))
         check("DQTransform.from_faiss", "n_subspaces", n_subspaces, integer(1))
-        components = faiss.vector_to_array(linear.A).reshape(linear.d_out, linear.d_in)
-        components = components.astype(np.float64)
         if linear.d_out % n_subspaces:
             raise InputError(f"{n_subspaces} subspaces do not divide {linear.d_out} output axes")
-        real = components.any(axis=1)
-        gram = components[real] @ components[real].T
-        if not np.allclose(gram, np.eye(len(gram)), atol=1e-4):
-            raise InputError("the rows of this faiss.LinearTransform are not orthonormal")
+        components, mean = from_faiss(linear)
+        real = int(components.any(axis=1).sum())
         self = cls(
             n_subspaces,
-            n_components=None if real.sum() == linear.d_in else int(real.sum()),
-            center=bool(linear.have_bias),
+            n_components=None if real == linear.d_in else real,
+            center=mean is not None,
         )
         self.components_ = components
-        self.mean_ = np.zeros(linear.d_in)
-        if linear.have_bias:
-            self.mean_ = -(faiss.vector_to_array(linear.b).astype(np.float64) @ components)
+        self.mean_ = np.zeros(linear.d_in) if mean is None else mean
         self.variances_ = np.full(linear.d_out, np.nan)
         self.subspace_variances_ = np.full(n_subspaces, np.nan)
         self.imbalance_ = float("nan")
