@@ -1,5 +1,10 @@
 """Every error a user can meet. Each message names the thing, the value and the remedy."""
 
+from __future__ import annotations
+
+import sys
+import warnings
+
 
 class DQIndexError(Exception):
     """Base of all errors raised on purpose by this package."""
@@ -55,3 +60,11 @@ class MissingDependencyError(DQIndexError, ImportError):
 
 class DQWarning(UserWarning):
     """The result is valid, but the data did not determine all of it."""
+
+
+def warn(message: str) -> None:
+    """Warn with `DQWarning`, at the line outside of this package that called it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("dqindex."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, DQWarning, stacklevel=level)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dqindex
-from dqindex import errors
+from dqindex import DQModel, DQTransform, ProductCodebooks, build_index, errors, semantic_ids
 
 
 def test_all_is_sorted_and_complete():
@@ -42,6 +44,28 @@ def test_every_error_is_caught_by_the_base():
     for kind in kinds:
         assert inspect.getdoc(kind)
         assert issubclass(kind, dqindex.errors.DQIndexError | errors.DQWarning)
+
+
+few = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+wild = np.concatenate([few, few * 1e6])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: DQModel(2, 16).fit(few),
+        lambda: DQModel.rq(2, 16).fit(few),
+        lambda: DQTransform(2).fit(few[:2]),
+        lambda: DQTransform(2).fit_transform(few[:2]),
+        lambda: ProductCodebooks(2, 16).fit(few),
+        lambda: semantic_ids(few, n_subspaces=2, n_codewords=16),
+        lambda: build_index(np.repeat(wild[:9], 40, axis=0), "SQ8"),
+    ],
+)
+def test_a_warning_names_the_line_that_called(call):
+    with pytest.warns(errors.DQWarning) as said:
+        call()
+    assert {Path(one.filename).name for one in said} == {Path(__file__).name}
 
 
 def test_scikit_learn_is_not_imported():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import faiss
 import numpy as np
 
 from dqindex._types import Float32
-from dqindex.errors import DQWarning, RangeError
+from dqindex.errors import RangeError, warn
 from dqindex.index.anatomy import dissect
 from dqindex.vectors.extent import Extent, row_norms
 
@@ -60,12 +59,10 @@ def warn_of_outliers(index: Any, spec: str, sample: Float32) -> None:
     norms = row_norms(sample)
     middle, longest = float(np.median(norms)), float(norms.max())
     if longest > OUTLIER * middle > 0:
-        warnings.warn(
+        warn(
             f"spec {spec!r}: a scalar quantizer has even steps over the range of all values, and a "
             f"vector has the norm {longest:.3g} where the median is {middle:.3g}: most vectors get "
-            "few codes, and neighbours are lost. Remove those that are longer, or use a PQ",
-            DQWarning,
-            stacklevel=3,
+            "few codes, and neighbours are lost. Remove those that are longer, or use a PQ"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from dqindex._parameters import (
     sequence,
 )
 from dqindex._types import Codes, Float32, Matrix, Progress, no_progress
-from dqindex.errors import DQWarning, InputError
+from dqindex.errors import InputError, warn
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.encoding import check_codes, code_dtype, encoder
@@ -281,12 +280,10 @@ def train_codebooks(
     codebooks.n_features_in_ = width
     idle = int(codebooks.unused_codewords_.sum())
     if short:
-        warnings.warn(
+        warn(
             f"{short} of {levels} subspaces have fewer distinct training vectors ({n} rows in all) "
             f"than codewords; {idle} codewords are unused. Train on more vectors or ask for fewer "
-            "codewords",
-            DQWarning,
-            stacklevel=3,
+            "codewords"
         )
     elif idle:
         log.info("%d codewords are unused", idle)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dqindex.errors import DQWarning, InputError
+from dqindex.errors import InputError, warn
 from dqindex.vectors import open_vectors
 
 Names = npt.NDArray[np.object_]
@@ -41,11 +40,7 @@ def check_names(names: Names | None, learned: Names | None, owner: str) -> None:
     if learned is None:
         return
     if names is None:
-        warnings.warn(
-            f"X does not have valid feature names, but {owner} was fitted with feature names",
-            DQWarning,
-            stacklevel=4,
-        )
+        warn(f"X does not have valid feature names, but {owner} was fitted with feature names")
         return
     if np.array_equal(names, learned):
         return

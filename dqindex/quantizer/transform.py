@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dqindex._parameters import boolean, check, instance, integer, one_of, or_none, sequence
 from dqindex._types import Float64, Matrix
-from dqindex.errors import DQWarning, InputError, NonFiniteError
+from dqindex.errors import InputError, NonFiniteError, warn
 from dqindex.parallel.rows import map_rows
 from dqindex.parallel.threads import parallel_map, single_blas_thread
 from dqindex.quantizer.axes import principal_axes, rank_of
@@ -178,11 +177,9 @@ class DQTransform(Estimator):
         rank = rank_of(variances)
         variances[rank:] = 0.0
         if rank < kept:
-            warnings.warn(
+            warn(
                 f"{moments.count} vectors of width {d} vary in {rank} directions only, and {kept} "
-                "are kept; the other axes are an arbitrary orthonormal completion",
-                DQWarning,
-                stacklevel=3,
+                "are kept; the other axes are an arbitrary orthonormal completion"
             )
         wanted = np.zeros(d if self.n_components is None else self.n_components)
         wanted[:kept] = variances[:kept]

@@ -7,13 +7,12 @@ slice by slice. What can be read only once (a reader, a query's stream) is `spoo
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from dqindex.errors import DQWarning, InputError
+from dqindex.errors import InputError, warn
 from dqindex.vectors.layout import is_list
 from dqindex.vectors.parts import Part
 
@@ -52,11 +51,9 @@ class PandasPart(Part):
             self.index = str(index.name)
             self._places[self.index] = None
         elif index.name is None and type(index).__name__ != "RangeIndex":
-            warnings.warn(
+            warn(
                 f"{name}: its index has no name and is not used; if it holds the ids, give it one: "
-                "frame.index.name = 'item_id'",
-                DQWarning,
-                stacklevel=2,
+                "frame.index.name = 'item_id'"
             )
         head = self._slice(0, min(len(frame), 1000), list(self._places), None)
         super().__init__(name, head.schema, _groups(len(frame)))

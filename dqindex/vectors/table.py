@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._types import Float32
-from dqindex.errors import DQWarning, InputError
+from dqindex.errors import InputError, warn
 from dqindex.vectors.ids import unify
 from dqindex.vectors.layout import ID_NAMES, Layout, choose, find_field, is_list, matrix
 from dqindex.vectors.parts import Part
@@ -197,10 +196,8 @@ class TableVectors(VectorSource):
         if not self._layout.unused:
             return
         found = ", ".join(self._layout.unused[:5])
-        warnings.warn(
+        warn(
             f"{self.name}: has no column {' or '.join(ID_NAMES)}, so items are named by their "
             "rows, from 0; if one of these holds the ids, name it by --id-column (id_column=): "
-            f"{found}",
-            DQWarning,
-            stacklevel=4,
+            f"{found}"
         )
