@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from conftest import clustered
 
-from dqindex import DQTransform, ProductCodebooks
-from dqindex.claim.dqvae import (
-    DQVAE,
+from dqindex import DQVAE, DQTransform, ProductCodebooks
+from dqindex.claim.objective import (
     Frame,
     assign,
     codebook_gradient,

@@ -12,8 +12,9 @@ import numpy as np
 
 from dqindex._parameters import callback, checked, instance, integer, or_none
 from dqindex._types import Float64, Progress, no_progress
-from dqindex.claim.dqvae import DQVAE, Frame, check_transform
+from dqindex.claim.dqvae import DQVAE, check_transform
 from dqindex.claim.identity import controls, gradients, identity
+from dqindex.claim.objective import Frame
 from dqindex.claim.outcome import EPOCHS, beta, training
 from dqindex.claim.pq import pq_codewords
 from dqindex.claim.verdict import Check, Report, Section

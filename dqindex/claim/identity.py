@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dqindex._types import Float64, Progress
-from dqindex.claim.dqvae import (
+from dqindex.claim.objective import (
     Codewords,
     Float,
     Frame,

@@ -7,7 +7,8 @@ import time
 import numpy as np
 
 from dqindex._types import Float64, Int64, Progress
-from dqindex.claim.dqvae import DQVAE, Codewords, Float, Frame, assign, codebook_loss
+from dqindex.claim.dqvae import DQVAE
+from dqindex.claim.objective import Codewords, Float, Frame, assign, codebook_loss
 from dqindex.claim.pq import pq_codewords
 from dqindex.claim.verdict import Section
 from dqindex.quantizer.transform import DQTransform

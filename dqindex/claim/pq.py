@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dqindex._types import Float64
-from dqindex.claim.dqvae import Codewords, Frame
+from dqindex.claim.objective import Codewords, Frame
 from dqindex.quantizer.codebooks import ProductCodebooks
 
 
