@@ -170,6 +170,8 @@ def target(name: str, things: dict[str, Any]) -> Target:
         "SemanticIds.attach": (sids.attach, {"model": sids.model}),
         "SemanticIds.evaluate": (sids.evaluate, {"vectors": X[:300]}),
         "SemanticIds.export": (sids.export, {"path": folder / "x.csv", "form": "csv"}),
+        "SemanticIds.find": (sids.find, {"tuples": sids.codes}),
+        "SemanticIds.rows_of": (sids.rows_of, {"ids": [3, 4]}),
         "SemanticIds.load": (dqindex.SemanticIds.load, {"path": folder / "map.parquet"}),
         "SemanticIds.of": (dqindex.SemanticIds.of, {"data": sids}),
         "SemanticIds.refit": (sids.refit, {"vectors": X[:300]}, refit),

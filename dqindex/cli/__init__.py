@@ -18,7 +18,7 @@ COMMANDS = {
     "build": "Build an index that stock FAISS reads.",
     "search": "Find the nearest neighbours of queries.",
     "info": "Describe a model, an index or a map of semantic IDs.",
-    "sids": "Semantic IDs: extract, append, refit, evaluate, export, neighbors.",
+    "sids": "Semantic IDs: extract, append, refit, evaluate, lookup, export, neighbors.",
     "bench": "Measure indexes, ours and the peers', and show what was measured.",
     "validate": "Check, on your vectors, that DQ-VAE is PQ.",
     "fit": "Learn a model: rotation and codebooks.",

@@ -13,7 +13,7 @@ from dqindex._parameters import checked, instance
 from dqindex._types import Tokens
 from dqindex.errors import InputError, IntegrityError
 from dqindex.quantizer.model import DQModel
-from dqindex.sids.tuples import count_distinct
+from dqindex.sids.tuples import TupleRows, count_distinct
 
 Self = TypeVar("Self", bound="SidMap")
 
@@ -46,6 +46,8 @@ class SidMap:
         Where it is at hand.
     sizes_guessed : bool
         Whether `sizes` are only the largest codes seen, plus one: of foreign maps that do not say.
+    by_tuple : TupleRows or None
+        The order of `codes` that `dqindex.sids.lookup.find` keeps.
     """
 
     codes: Tokens
@@ -58,6 +60,7 @@ class SidMap:
     cap: int = 1
     model: DQModel | None = field(default=None)
     sizes_guessed: bool = False
+    by_tuple: TupleRows | None = None
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -20,12 +20,13 @@ from dqindex._parameters import (
     path,
     text,
 )
-from dqindex._types import Progress, no_progress
+from dqindex._types import Int64, Progress, no_progress
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.family import new_model
 from dqindex.quantizer.model import DQModel
-from dqindex.sids import append, formats, map_file, quality, refit
+from dqindex.sids import append, formats, lookup, map_file, quality, refit
 from dqindex.sids.extract import extract
+from dqindex.sids.lookup import Matches
 from dqindex.sids.map import SidMap
 from dqindex.sids.refit import Churn
 from dqindex.vectors import open_vectors
@@ -78,6 +79,14 @@ class SemanticIds(SidMap):
     def evaluate(self, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
         """Figures of the map: see `dqindex.sids.quality.evaluate`."""
         return quality.evaluate(self, vectors, seed=seed)
+
+    def find(self, tuples: Any) -> Matches:
+        """The items that have each of some token tuples: see `dqindex.sids.lookup.find`."""
+        return lookup.find(self, tuples)
+
+    def rows_of(self, ids: Any) -> Int64:
+        """The row of every item, -1 where there is none: see `dqindex.sids.lookup.rows_of`."""
+        return lookup.rows_of(self, ids)
 
     def append(
         self, vectors: Any, ids: Any = None, **settings: Any

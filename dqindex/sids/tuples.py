@@ -56,6 +56,49 @@ class TupleSet:
         return np.where(found, numbers, -1)
 
 
+class TupleRows:
+    """The rows of an integer matrix, found by their tuples.
+
+    Attributes
+    ----------
+    codes, sizes
+        As they were given.
+    order : (n,) int64
+        Rows, those of one tuple side by side and ascending.
+    starts : (m + 1,) int64
+        Where in `order` those of each tuple start; its end is the last.
+    """
+
+    def __init__(self, codes: npt.NDArray[Any], sizes: list[int]) -> None:
+        self.codes, self.sizes = codes, list(sizes)
+        self._known = TupleSet(codes, sizes)
+        self.order = np.argsort(self._known.numbers, kind="stable")
+        self.starts = np.concatenate([[0], np.cumsum(self._known.counts, dtype=np.int64)])
+
+    def find(self, wanted: npt.NDArray[Any]) -> tuple[Int64, Int64]:
+        """Rows of every tuple of `wanted`, shape (m, levels), of any integers.
+
+        Returns
+        -------
+        rows : (r,) int64
+            Those of the first tuple ascending, then those of the second, and so on.
+        ends : (m + 1,) int64
+            Rows of tuple i are ``rows[ends[i]:ends[i + 1]]``; none where it is not there.
+        """
+        # Codes that no level has would spill into the bits of another level.
+        inside = ((wanted >= 0) & (wanted < np.array(self.sizes))).all(axis=1)
+        numbers = np.full(len(wanted), -1, dtype=np.int64)
+        numbers[inside] = self._known.find(wanted[inside])
+        found = numbers >= 0
+        counts = np.zeros(len(wanted), dtype=np.int64)
+        counts[found] = np.diff(self.starts)[numbers[found]]
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        first = np.zeros(len(wanted), dtype=np.int64)
+        first[found] = self.starts[numbers[found]]
+        places = np.repeat(first - ends[:-1], counts) + np.arange(ends[-1])
+        return self.order[places], ends
+
+
 def count_distinct(codes: npt.NDArray[Any], sizes: list[int]) -> int:
     """Number of distinct rows: a sort, where one word holds a row, and no ranks."""
     words = _word_layout(sizes)

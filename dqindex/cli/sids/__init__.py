@@ -11,6 +11,7 @@ COMMANDS = {
     "append": "Add new items; no published ID moves.",
     "refit": "Fit to new vectors so that tokens keep their meaning.",
     "evaluate": "Measure a map: collisions, code use, what it keeps of the geometry.",
+    "lookup": "Find items by their tokens, and tokens by items.",
     "export": "Write a map in the format a recommender reads.",
     "neighbors": "Link each item to those that share most tokens.",
 }
