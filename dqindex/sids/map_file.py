@@ -12,10 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex._parameters import boolean, integer, one_of, text
-from dqindex._types import Tokens
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
-from dqindex.quantizer.encoding import code_dtype
 from dqindex.sids.map import SidMap
+from dqindex.sids.token_lists import as_lists, read_lists
 from dqindex.storage.files import atomic_file, versions
 from dqindex.storage.reading import names_its_writer, open_regular, read_parquet
 from dqindex.storage.records import Each, Format, Maybe, Named, Record
@@ -100,8 +99,8 @@ def _columns(sids: SidMap, rows: slice) -> dict[str, pa.Array]:
     ids = pa.array(np.arange(first, end)) if sids.ids is None else sids.ids[first:end]
     return {
         "item_id": ids,
-        "codes": _lists(sids.codes[rows]),
-        "base_codes": _lists(sids.base_codes[rows]),
+        "codes": as_lists(sids.codes[rows]),
+        "base_codes": as_lists(sids.base_codes[rows]),
         "distortion": pa.array(sids.distortion[rows].astype(np.float32)),
     }
 
@@ -267,50 +266,3 @@ def model_beside(path: str | Path, fingerprint: str) -> Path:
     """Where ``sids extract`` leaves the model: beside the map, named by its fingerprint."""
     path = Path(path)
     return path.with_name(f"{path.stem}.{fingerprint[:12]}.safetensors")
-
-
-def _lists(codes: npt.NDArray[Any]) -> pa.ListArray:
-    n, levels = codes.shape
-    offsets = np.arange(0, n * levels + 1, levels, dtype=np.int64)
-    values = pa.array(np.ascontiguousarray(codes, dtype=np.int32).ravel())
-    if n * levels < 2**31:
-        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
-    return pa.LargeListArray.from_arrays(pa.array(offsets), values)
-
-
-def read_lists(column: pa.ChunkedArray, name: str) -> Tokens:
-    """A list column of integers, all of one length, as a matrix.
-
-    Raises
-    ------
-    FileFormatError
-    """
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    kind = array.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not (is_list or pa.types.is_fixed_size_list(kind)) or not pa.types.is_integer(
-        kind.value_type
-    ):
-        raise FileFormatError(f"{name}: codes of type {kind}; they must be lists of integers")
-    if len(array) == 0:
-        raise FileFormatError(f"{name}: a map without items")
-    if array.null_count:
-        raise FileFormatError(f"{name}: {array.null_count} items have no codes")
-    widths = pa.compute.list_value_length(array).to_numpy()
-    other = np.flatnonzero(widths != widths[0])
-    if other.size or widths[0] == 0:
-        row = int(other[0]) if other.size else 0
-        raise FileFormatError(
-            f"{name}: row {row} has {widths[row]} tokens, the first {widths[0]}; all need as many"
-        )
-    flat = array.flatten()
-    if flat.null_count:
-        raise FileFormatError(f"{name}: {flat.null_count} tokens are missing")
-    values = flat.to_numpy(zero_copy_only=False)
-    if values.min() < 0 or values.max() >= 2**31:
-        raise FileFormatError(f"{name}: codes from {values.min()} to {values.max()}; not tokens")
-    largest = int(values.max(initial=0))
-    codes: Tokens = values.astype(code_dtype(largest + 1)).reshape(len(array), -1)
-    return codes
