@@ -10,38 +10,47 @@ from hypothesis import strategies as st
 
 from dqindex import DQModel
 from dqindex.errors import InputError
-from dqindex.sids import crowd, unique, wishes
+from dqindex.sids import crowd, nearest_tuples, unique, wishes
 from dqindex.sids.acceptance import NOBODY, Acceptance
 from dqindex.sids.crowd import find_crowds
 from dqindex.sids.extract import _row_distortion
 from dqindex.sids.nearest_tuples import CandidateSearch
-from dqindex.sids.semantic_ids import semantic_ids
+from dqindex.sids.semantic_ids import SemanticIds, semantic_ids
 from dqindex.sids.tuple_room import TupleRoom
 from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import canonical_order
 from dqindex.sids.wishes import Wishes
 
 
-def one_by_one(model, x, order, cap, taken=()):
-    """The definition, written out: the first `cap` of a tuple keep it, each other takes turns."""
+def one_by_one(model, x, order, cap, keep):
+    """The definition, written out: the first `cap` of a tuple keep it, each other takes turns.
+
+    At its turn an item takes the nearest free tuple of those that begin with its first `keep`
+    tokens; if there is none, of those that begin with one less, and so on.
+    """
     search = CandidateSearch(model)
     base = model.encode(x)
-    codes, distortions = search.nearest(x, base, int(np.prod(model.code_sizes())))
+    tuples = np.array(list(np.ndindex(*model.code_sizes())))
+    whole = int(np.prod(model.code_sizes()))
+    codes, distortions = search.nearest(x, base, whole)
+    assert codes.shape[1] == len(tuples)
     room: dict[tuple[int, ...], int] = {}
-    for one in map(tuple, taken):
-        room[one] = room.get(one, cap) - 1
     got: list[tuple[int, ...]] = [()] * len(x)
+
+    def takes(item, one):
+        if room.get(one, cap) < 1:
+            return False
+        room[one] = room.get(one, cap) - 1
+        got[item] = one
+        return True
+
     for item in order:
-        own = tuple(base[item].tolist())
-        if room.get(own, cap) > 0:
-            room[own] = room.get(own, cap) - 1
-            got[item] = own
+        takes(item, tuple(base[item].tolist()))
     for item in order:
-        if not got[item]:
-            got[item] = next(
-                one for one in map(tuple, codes[item].tolist()) if room.get(one, cap) > 0
-            )
-            room[got[item]] = room.get(got[item], cap) - 1
+        for held in range(keep, -1, -1):
+            if not got[item]:
+                begins = (codes[item, :, :held] == base[item, :held]).all(axis=1)
+                any(takes(item, one) for one in map(tuple, codes[item, begins].tolist()))
     place = {item: codes[item].tolist().index(list(got[item])) for item in range(len(x))}
     return np.array(got), np.array([distortions[item, place[item]] for item in range(len(x))])
 
@@ -51,22 +60,26 @@ def in_canonical_order(model, x, ids=None):
     return canonical_order(exact, ids, np.arange(len(x)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(30, 110),
     near=st.integers(0, 70),
     spread=st.sampled_from([0.0, 1e-4, 1e-2, 0.3]),
-    coarse=st.sampled_from([(), (3,)]),
+    family=st.sampled_from(
+        [(3, [4, 5, 3], ()), (3, [4, 5, 3], (3,)), (1, [5], (6, 5)), (2, [3, 4], (3, 4))]
+    ),
+    keep=st.sampled_from([None, 0, 1, 2]),
     cap=st.integers(1, 3),
     chunk=st.sampled_from([7, 50, 16384]),
     least=st.sampled_from([3, 1000]),
     seed=st.integers(0, 10**6),
 )
-def test_the_outcome_is_that_of_one_by_one(n, near, spread, coarse, cap, chunk, least, seed):
+def test_the_outcome_is_that_of_one_by_one(n, near, spread, family, keep, cap, chunk, least, seed):
     rng = np.random.default_rng(seed)
     x = clustered(n, 6, seed=seed, clusters=4)
     x = np.concatenate([x, x[:1] + spread * rng.normal(size=(near, 6))]).astype(np.float32)
-    model = DQModel(3, [4, 5, 3], coarse=coarse, n_iter=4).fit(x)
+    levels, words, coarse = family
+    model = DQModel(levels, words, coarse=coarse, n_iter=4).fit(x)
     if len(x) > int(np.prod(model.code_sizes())) * cap:
         return
     with pytest.MonkeyPatch.context() as patch:
@@ -75,11 +88,20 @@ def test_the_outcome_is_that_of_one_by_one(n, near, spread, coarse, cap, chunk, 
         patch.setattr(wishes, "FIRST_CANDIDATES", 2)
         patch.setattr(crowd, "LEAST_ITEMS", least)
         patch.setattr(crowd, "STRETCH", 2)
-        sids = semantic_ids(x, model=model, unique="cap", cap=cap)
-    codes, distortions = one_by_one(model, x, in_canonical_order(model, x), cap)
+        patch.setattr(nearest_tuples, "OFFSETS_AT_ONCE", 7)
+        sids = semantic_ids(x, model=model, unique="cap", cap=cap, keep=keep)
+    kept = len(coarse) if keep is None else keep
+    assert sids.keep == kept
+    codes, distortions = one_by_one(model, x, in_canonical_order(model, x), cap, kept)
     np.testing.assert_array_equal(sids.codes, codes)
     moved = (sids.codes != sids.base_codes).any(axis=1)
     np.testing.assert_allclose(sids.distortion[moved], distortions[moved], rtol=1e-5, atol=1e-6)
+    changed = (sids.codes != sids.base_codes)[:, :kept].any(axis=1)
+    assert sids.widened() == changed.sum()
+    # Who lost a token of its prefix found the prefix full.
+    for row in np.flatnonzero(changed)[:10]:
+        there = (sids.codes[:, :kept] == sids.base_codes[row, :kept]).all(axis=1)
+        assert there.sum() == cap * np.prod(sids.sizes[kept:])
 
 
 @settings(max_examples=100, deadline=None)
@@ -166,9 +188,9 @@ def listed(monkeypatch):
     found = []
     nearest = CandidateSearch.nearest
 
-    def counted(self, vectors, base, count):
+    def counted(self, vectors, base, count, held=0):
         found.append(len(vectors) * count)
-        return nearest(self, vectors, base, count)
+        return nearest(self, vectors, base, count, held)
 
     monkeypatch.setattr(CandidateSearch, "nearest", counted)
     return found
@@ -234,12 +256,80 @@ def test_a_crowd_whose_list_may_not_grow(monkeypatch):
     assert semantic_ids(x, model=model) == expected
 
 
-def test_no_room_behind_held_tokens():
-    """65 x 64 coarse tuples: more than are all tried, so that the first token is held."""
+def test_full_prefixes_widen_one_token_at_a_time():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 4)).astype(np.float32)
+    model = DQModel(1, 2, coarse=(5, 4, 3), n_iter=2).fit(x)
+    same = np.repeat(x[:1], 30, axis=0)
+    own = model.encode(x[:1])[0]
+    for n, most in ((2, 3), (6, 2), (24, 1), (30, 0)):
+        sids = semantic_ids(same[:n], model=model)
+        assert (sids.keep, sids.unique_share()) == (3, 1.0)
+        shared = (sids.codes == own).cumprod(axis=1).sum(axis=1)
+        assert min(shared.min(), 3) == most
+        # As many as there are share each length of the prefix.
+        assert [(shared >= length).sum() for length in (3, 2, 1)] == [
+            min(n, 2),
+            min(n, 6),
+            min(n, 24),
+        ]
+        assert sids.widened() == max(n - 2, 0)
+
+
+def test_more_prefixes_than_are_looked_at_together():
+    """66 x 64 coarse tuples, of which 4,096 are tried at a time: the nearest are found anyhow."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(8000, 4)).astype(np.float32)
-    model = DQModel(1, 2, coarse=(65, 64), n_iter=2).fit(x)
-    same = np.repeat(x[:1], 129, axis=0)  # 64 x 2 tuples, and one item more
-    with pytest.raises(InputError, match="no free ID is left behind"):
-        semantic_ids(same, model=model)
-    assert semantic_ids(same[:128], model=model).unique_share() == 1.0
+    model = DQModel(1, 2, coarse=(66, 64), n_iter=2).fit(x)
+    assert nearest_tuples.OFFSETS_AT_ONCE < 66 * 64
+    tuples = np.array(list(np.ndindex(66, 64, 2)))
+    exact = ((model.decode(tuples).astype(np.float64) - x[:3, None]) ** 2).sum(axis=2)
+    _, found = CandidateSearch(model).nearest(x[:3], model.encode(x[:3]), 50)
+    np.testing.assert_allclose(found, np.sort(exact, axis=1)[:, :50], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"keep": 4}, "keep is 4, but an ID has 4 tokens"),
+        ({"keep": 0}, "look over 16,777,216 coarse tuples; keep at least 1"),
+        ({"keep": 1, "unique": "suffix"}, "keep is 1, but unique is 'suffix'"),
+        ({"keep": 1, "unique": "none"}, "keep is 1, but unique is 'none'"),
+        ({"keep": -1}, "keep is -1; it must be an integer of at least 0 or None"),
+        ({"keep": True}, "keep is True; it must be"),
+    ],
+)
+def test_a_prefix_that_can_not_be_kept(settings_, message):
+    x = clustered(40, 6)
+    with pytest.raises(InputError, match=message):
+        semantic_ids(x, method="rq", n_subspaces=4, **settings_)
+
+
+def test_a_map_keeps_as_many_tokens_over_its_life(tmp_path):
+    """append and refit hold what extract held; a map that does not say goes on as it was."""
+    x = clustered(900, 6, clusters=5)
+    x[:60] = x[0]
+    ids = np.arange(900)
+    sids = semantic_ids(x[:700], ids[:700], n_subspaces=2, n_codewords=24, coarse=(6,), keep=2)
+    path = tmp_path / "sids.parquet"
+    sids.save(path)
+    read = SemanticIds.load(path, sids.model)
+    assert read == sids
+    assert (read.keep, read.widened()) == (2, sids.widened())
+    assert sids.widened() > 0
+    copies = np.repeat(x[:1], 30, axis=0)
+    whole, delta = read.append(copies, np.arange(1000, 1030))
+    assert (whole.keep, delta.keep) == (2, 2)
+    assert whole.widened() == sids.widened() + delta.widened()
+    # The 24 of the prefix are taken already.
+    assert delta.widened() == 30
+    # The 576 of the first token are not.
+    assert (delta.codes[:, 0] == delta.base_codes[:, 0]).all()
+    assert read.refit(x, ids).sids.keep == 2
+    silent = SemanticIds(**{**vars(read), "keep": None})
+    unsaid, _ = silent.append(copies, np.arange(1000, 1030))
+    nothing, _ = SemanticIds(**{**vars(read), "keep": 0}).append(copies, np.arange(1000, 1030))
+    np.testing.assert_array_equal(unsaid.codes, nothing.codes)
+    assert (unsaid.keep, unsaid.widened()) == (None, 0)
+    unsaid.save(path)
+    assert SemanticIds.load(path) == unsaid

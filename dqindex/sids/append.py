@@ -16,7 +16,7 @@ from dqindex.parallel.threads import thread_limit
 from dqindex.sids.extract import AnyMap, encode, resolve
 from dqindex.sids.map import SidMap
 from dqindex.sids.matching import in_one_type
-from dqindex.sids.unique import check_capacity
+from dqindex.sids.unique import REASSIGNING, check_capacity
 from dqindex.vectors import VectorSource, open_vectors
 
 
@@ -59,7 +59,7 @@ def append(
     report = progress or no_progress
     source = open_vectors(vectors, ids=ids)
     new_ids, old_ids = _new_ids(sids, source)
-    if sids.unique in ("reassign", "cap"):
+    if sids.unique in REASSIGNING:
         check_capacity(len(sids) + source.n, model.code_sizes(), sids.cap)
     with thread_limit(threads):
         codes, distortion = encode(source, model, block_rows, report)

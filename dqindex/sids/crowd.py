@@ -44,18 +44,26 @@ class Crowd:
         Its base tuple.
     count : int
         Length of the first list.
+    held : int
+        Of the first tokens, as in `CandidateSearch.nearest`.
     """
 
     def __init__(
-        self, centre: Float32, base: Tokens, count: int, search: CandidateSearch, room: TupleRoom
+        self,
+        centre: Float32,
+        base: Tokens,
+        count: int,
+        held: int,
+        search: CandidateSearch,
+        room: TupleRoom,
     ) -> None:
         self._centre, self._base = centre, base
         self._search, self._room = search, room
-        self._list(count)
+        self._list(count, held)
 
-    def _list(self, count: int) -> None:
-        codes, distortions = self._search.nearest(self._centre, self._base, count)
-        self._count, self._complete = count, codes.shape[1] < count
+    def _list(self, count: int, held: int) -> None:
+        codes, distortions = self._search.nearest(self._centre, self._base, count, held)
+        self._held, self._complete = held, codes.shape[1] < count
         self._codes, self._distortions = codes[0], distortions[0]
         self._distances = np.sqrt(self._distortions)
         self._numbers = self._room.number(self._codes)
@@ -100,10 +108,15 @@ class Crowd:
         return change
 
     def lengthen(self) -> bool:
-        """Make the list longer, unless it is as long as may be."""
-        if self._complete or self._count * GROWTH > MOST_TUPLES:
+        """Make the list longer, unless it is as long as may be.
+
+        Where it is complete, it goes on with tuples that begin with one of the held tokens less.
+        Those who ask come in the order of their turns: what is full for one is full for the next.
+        """
+        longer = len(self._numbers) * GROWTH
+        if (self._complete and not self._held) or longer > MOST_TUPLES:
             return False
-        self._list(self._count * GROWTH)
+        self._list(longer, self._held - self._complete)
         return True
 
 
@@ -119,11 +132,12 @@ def find_crowds(wishes: Wishes, numbers: Int64) -> dict[Crowd, Int64]:
                 break
             first = rest[:1]
             centre, base = wishes.vectors[first], wishes.base[first]
-            reach = np.sqrt(wishes.search.nearest(centre, base, len(rest))[1][0, -1])
+            reached = wishes.search.nearest(centre, base, len(rest), wishes.keep)[1]
+            reach = np.sqrt(reached[0, -1])
             offsets = wishes.vectors[rest].astype(np.float64) - centre
             near = np.sqrt((offsets**2).sum(axis=1)) <= NEAR * reach
             if near.sum() >= LEAST_ITEMS:
-                crowd = Crowd(centre, base, len(rest), wishes.search, wishes.room)
+                crowd = Crowd(centre, base, len(rest), wishes.keep, wishes.search, wishes.room)
                 crowds[crowd] = rest[near]
             rest = rest[~near]
     return crowds

@@ -17,11 +17,14 @@ from dqindex.sids.map import SidMap
 from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import (
     MODES,
+    REASSIGNING,
     canonical_order,
     check_capacity,
     contenders,
     reassign,
     suffixes,
+    tokens_kept,
+    tokens_kept_before,
 )
 from dqindex.storage.scratch import scratch_matrix
 from dqindex.vectors import VectorSource
@@ -37,6 +40,7 @@ def extract(
     *,
     unique: str = "reassign",
     cap: int = 1,
+    keep: int | None = None,
     block_rows: int | None = None,
     report: Progress,
 ) -> SidMap:
@@ -49,22 +53,32 @@ def extract(
     InputError, NonFiniteError
         As `dqindex.semantic_ids` says.
     """
-    check_mode(unique, cap)
+    check_mode(unique, cap, keep)
     sizes = [*model.coarse, *model.codebook_sizes()]
-    if unique in ("reassign", "cap"):
+    if unique in REASSIGNING:
         check_capacity(source.n, sizes, cap)
+        keep = tokens_kept(keep, len(model.coarse), sizes)
     _ = source.ids  # duplicates are found now, not after the training
     if not model.__sklearn_is_fitted__():
         source.check(block_rows, report)
         model.fit(source, progress=report)
     codes, distortion = encode(source, model, block_rows, report)
     made = SidMap(
-        codes, codes, distortion, sizes, source.ids, model.fingerprint, unique, cap, model
+        codes,
+        codes,
+        distortion,
+        sizes,
+        source.ids,
+        model.fingerprint,
+        unique=unique,
+        cap=cap,
+        keep=keep,
+        model=model,
     )
     return resolve(made, source, report=report)
 
 
-def check_mode(unique: str, cap: int) -> None:
+def check_mode(unique: str, cap: int, keep: int | None) -> None:
     """Refuse an unknown way to resolve collisions.
 
     Raises
@@ -77,6 +91,10 @@ def check_mode(unique: str, cap: int) -> None:
         raise InputError(f"cap is {cap}; at least one item must have an ID")
     if cap != 1 and unique != "cap":
         raise InputError(f"cap is {cap}, but unique is {unique!r}; use unique='cap'")
+    if keep is not None and unique not in REASSIGNING:
+        raise InputError(
+            f"keep is {keep}, but unique is {unique!r}, which changes no token; leave it out"
+        )
 
 
 def encode(
@@ -122,9 +140,12 @@ def resolve(
     if not len(rows):
         return made
     fetch, distances = _gather(source, rows, made, report)
+    keep = made.keep
+    if keep is None:  # A map of an earlier version goes on as it was.
+        keep = tokens_kept_before(len(model.coarse_), sizes)
     order = canonical_order(distances, made.ids, rows)
     codes, moved, moved_distortion = reassign(
-        base, known, rows, order, fetch, model, cap=made.cap, progress=report
+        base, known, rows, order, fetch, model, cap=made.cap, keep=keep, progress=report
     )
     distortion = made.distortion.copy()
     distortion[moved] = moved_distortion

@@ -42,6 +42,10 @@ class SidMap:
         How collisions were resolved: none, reassign, suffix, or cap.
     cap : int
         Most items a tuple, for ``cap``.
+    keep : int or None
+        How many of its first tokens an item kept when a collision was resolved, unless no tuple
+        behind them was free; None where none was resolved, or where a map of an earlier version
+        does not say.
     model : DQModel or None
         Where it is at hand.
     sizes_guessed : bool
@@ -58,6 +62,7 @@ class SidMap:
     fingerprint: str = ""
     unique: str = "none"
     cap: int = 1
+    keep: int | None = None
     model: DQModel | None = field(default=None)
     sizes_guessed: bool = False
     by_tuple: TupleRows | None = None
@@ -76,8 +81,8 @@ class SidMap:
             return NotImplemented
         return (
             self.sizes == other.sizes
-            and (self.fingerprint, self.unique, self.cap)
-            == (other.fingerprint, other.unique, other.cap)
+            and (self.fingerprint, self.unique, self.cap, self.keep)
+            == (other.fingerprint, other.unique, other.cap, other.keep)
             and (self.ids is None) == (other.ids is None)
             and (self.ids is None or bool(self.ids.equals(other.ids)))
             and np.array_equal(self.codes, other.codes)
@@ -96,6 +101,13 @@ class SidMap:
     def unique_share(self) -> float:
         """Distinct published tuples over items."""
         return count_distinct(self.codes, self.sizes) / len(self)
+
+    def widened(self) -> int:
+        """Items that a collision took behind other tokens than the first `keep` of their own."""
+        if not self.keep:
+            return 0
+        kept = slice(0, self.keep)
+        return int((self.codes[:, kept] != self.base_codes[:, kept]).any(axis=1).sum())
 
     @checked(model=instance(DQModel))
     def attach(self: Self, model: DQModel) -> Self:

@@ -34,6 +34,8 @@ FORMAT = Format(
         "code_sizes": Each(integer(1)),
         "unique": one_of("none", "reassign", "suffix", "cap"),
         "cap": integer(1),
+        "keep": Maybe(integer(0)),
+        "widened": Maybe(integer(0)),
         "own_ids": boolean(),
         "versions": Named(text()),
         "rows_sha256": Maybe(text()),
@@ -54,6 +56,7 @@ def metadata_of(sids: SidMap) -> Record:
             "code_sizes": [int(size) for size in sids.sizes],
             "unique": sids.unique,
             "cap": int(sids.cap),
+            **({} if sids.keep is None else {"keep": int(sids.keep), "widened": sids.widened()}),
             "own_ids": sids.ids is not None,
             "versions": versions(),
             "rows_sha256": rows_sha256(sids),
@@ -219,6 +222,7 @@ def _from_table(table: pa.Table, name: str) -> SidMap:
         record.get("fingerprint", ""),
         record.get("unique", "none"),
         record.get("cap", 1),
+        record.get("keep"),
         sizes_guessed="code_sizes" not in record,
     )
     _check_tokens(sids, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,12 @@ import numpy.typing as npt
 from dqindex._types import Float32, Float64, Tokens
 from dqindex.quantizer.model import DQModel
 
-# Coarse tuples up to which all of them are candidates. With more, the earlier coarse tokens of an
-# item stay as they are, and the last one is searched.
-MOST_OFFSETS = 4096
+# Coarse tuples that are looked at together.
+OFFSETS_AT_ONCE = 4096
 
 
 class CandidateSearch:
-    """The `count` nearest token tuples of each vector.
+    """The `count` nearest token tuples of each vector, among those that begin as its own.
 
     The distortion of a tuple is a sum over levels, so its order is that of sums of sorted lists.
     Lists are merged two at a time: the n smallest sums of two sorted lists are among the pairs
@@ -32,27 +31,21 @@ class CandidateSearch:
         self._books = [book.astype(np.float64) for book in model.codebooks_.codebooks_]
         self._coarse = [level.astype(np.float64) for level in model.coarse_]
         self.sizes = model.code_sizes()
-        searched = self._coarse
-        if int(np.prod([len(level) for level in searched])) > MOST_OFFSETS:
-            searched = searched[-1:]
-        self._held = len(self._coarse) - len(searched)
-        tuples = list(product(*(range(len(level)) for level in searched)))
-        self._offset_codes = np.array(tuples, dtype=np.int32).reshape(len(tuples), len(searched))
-        d = model.n_features_in_
-        self._offsets = np.zeros((len(self._offset_codes), d))
-        for place, level in enumerate(searched):
-            self._offsets += level[self._offset_codes[:, place]]
 
-    def nearest(self, vectors: Float32, base: Tokens, count: int) -> tuple[Tokens, Float64]:
+    def nearest(
+        self, vectors: Float32, base: Tokens, count: int, held: int = 0
+    ) -> tuple[Tokens, Float64]:
         """Tuples in ascending distortion.
 
         Parameters
         ----------
         vectors : (m, d)
         base : (m, T)
-            Tokens of `vectors`; only those of held coarse levels matter.
+            Tokens of `vectors`; only the first `held` matter.
         count : int
             How many tuples a vector; fewer come back where fewer exist.
+        held : int, less than T
+            The first tokens of a vector's tuples are those of `base`.
 
         Returns
         -------
@@ -60,15 +53,27 @@ class CandidateSearch:
         distortions : (m, count) float64
         """
         z = vectors.astype(np.float64)
-        for level in range(self._held):
+        levels = len(self._coarse)
+        for level in range(min(held, levels)):
             z = z - self._coarse[level][base[:, level]]
-        codes, sums = self._over_offsets(z, count)
-        if self._held:
-            held = np.broadcast_to(
-                base[:, None, : self._held], (len(z), codes.shape[1], self._held)
-            )
-            codes = np.concatenate([held.astype(np.int32), codes], axis=2)
+        if held < levels:
+            codes, sums = self._over_offsets(z, count, held)
+        else:
+            mean, axes = self._transform.mean_, self._transform.components_.T
+            x = (z - mean) @ axes
+            codes, sums = self._merge(x, count, held - levels)
+            sums = sums + _dropped(z - mean, x)[:, None]
+            for place in range(held - levels):
+                part = x[:, self._columns(place)] - self._books[place][base[:, levels + place]]
+                sums = sums + (part**2).sum(axis=1)[:, None]
+        if held:
+            own = np.broadcast_to(base[:, None, :held], (len(z), codes.shape[1], held))
+            codes = np.concatenate([own.astype(np.int32), codes], axis=2)
         return codes, sums
+
+    def _columns(self, place: int) -> slice:
+        size = self._books[0].shape[1]
+        return slice(place * size, (place + 1) * size)
 
     def products(self, direction: Float64) -> list[Float64]:
         """What each code adds to ⟨direction, ẑ⟩: a table a level, the mean in the first."""
@@ -81,58 +86,71 @@ class CandidateSearch:
         tables[0] = tables[0] + direction @ self._transform.mean_
         return tables
 
-    def _over_offsets(self, z: Float64, count: int) -> tuple[Tokens, Float64]:
+    def _over_offsets(self, z: Float64, count: int, held: int) -> tuple[Tokens, Float64]:
+        """Tuples without the `held` coarse tokens, whose centroids were taken off `z`."""
+        sizes = tuple(len(level) for level in self._coarse[held:])
+        total = math.prod(sizes)
+        codes: Tokens = np.empty((len(z), 0, len(self.sizes) - held), dtype=np.int32)
+        sums: Float64 = np.empty((len(z), 0))
+        for start in range(0, total, OFFSETS_AT_ONCE):
+            some = np.arange(start, min(start + OFFSETS_AT_ONCE, total))
+            tokens = np.stack(np.unravel_index(some, sizes), axis=1).astype(np.int32)
+            more, values = self._behind(z, count, tokens, held)
+            codes = np.concatenate([codes, more], axis=1)
+            sums = np.concatenate([sums, values], axis=1)
+            order = np.argsort(sums, axis=1, kind="stable")[:, :count]
+            codes = np.take_along_axis(codes, order[:, :, None], axis=1)
+            sums = np.take_along_axis(sums, order, axis=1)
+        return codes, sums
+
+    def _behind(self, z: Float64, count: int, tokens: Tokens, held: int) -> tuple[Tokens, Float64]:
+        """The nearest tuples that go on with one of the rows of `tokens`; in any order."""
         mean, axes = self._transform.mean_, self._transform.components_.T
-        m, n_offsets = len(z), len(self._offsets)
-        if not self._coarse:
-            x = (z - mean) @ axes
-            codes, sums = self._merge(x, count)
-            return codes, sums + _dropped(z - mean, x)[:, None]
-        x = (z - mean) @ axes
-        moved = self._offsets @ axes
-        # What the offset leaves outside of the kept axes counts as well.
-        bounds = np.empty((m, n_offsets))
-        for offset in range(n_offsets):
-            bounds[:, offset] = self._bound(x - moved[offset]) + _dropped(
-                z - mean - self._offsets[offset], x - moved[offset]
-            )
+        offsets = np.zeros((len(tokens), z.shape[1]))
+        for place, level in enumerate(self._coarse[held:]):
+            offsets += level[tokens[:, place]]
+        centred = z - mean
+        x, moved = centred @ axes, offsets @ axes
+        bounds = self._bounds(centred, x, offsets, moved)
         tried = np.argsort(bounds, axis=1, kind="stable")[:, :count]
-        rows = np.repeat(np.arange(m), tried.shape[1])
+        rows = np.repeat(np.arange(len(z)), tried.shape[1])
         flat = tried.reshape(-1)
         residual = x[rows] - moved[flat]
         codes, sums = self._merge(residual, count)
-        sums = sums + _dropped(z[rows] - mean - self._offsets[flat], residual)[:, None]
-        first = np.broadcast_to(
-            self._offset_codes[flat][:, None], (*codes.shape[:2], self._offset_codes.shape[1])
-        )
-        codes = np.concatenate([first, codes], axis=2).reshape(m, -1, len(self.sizes) - self._held)
-        sums = sums.reshape(m, -1)
-        order = np.argsort(sums, axis=1, kind="stable")[:, :count]
-        return (
-            np.take_along_axis(codes, order[:, :, None], axis=1),
-            np.take_along_axis(sums, order, axis=1),
-        )
+        sums = sums + _dropped(centred[rows] - offsets[flat], residual)[:, None]
+        first = np.broadcast_to(tokens[flat][:, None], (len(flat), codes.shape[1], tokens.shape[1]))
+        codes = np.concatenate([first, codes], axis=2)
+        return codes.reshape(len(z), -1, codes.shape[2]), sums.reshape(len(z), -1)
 
-    def _distances(self, x: Float64, level: int, start: int) -> Float64:
+    def _bounds(self, centred: Float64, x: Float64, offsets: Float64, moved: Float64) -> Float64:
+        """Distortion of the best tuple behind each offset, (m, offsets), up to rounding.
+
+        With o an offset and c a codeword, ‖x - o - c‖² = ‖x‖² + ‖o‖² - 2 x·o + (‖c‖² - 2 x·c +
+        2 o·c): products of rows, offsets and codewords serve all of them.
+        """
+        bounds: Float64 = (offsets**2).sum(axis=1) - 2 * centred @ offsets.T
+        bounds += (centred**2).sum(axis=1)[:, None]
+        for place, book in enumerate(self._books):
+            columns = self._columns(place)
+            own = (book**2).sum(axis=1) - 2 * x[:, columns] @ book.T
+            between = 2 * moved[:, columns] @ book.T
+            for offset, products in enumerate(between):
+                bounds[:, offset] += (own + products).min(axis=1)
+        return bounds
+
+    def _distances(self, x: Float64, level: int) -> Float64:
         book = self._books[level]
-        part = x[:, start : start + book.shape[1]]
+        part = x[:, self._columns(level)]
         squares = (part**2).sum(axis=1)[:, None] - 2 * part @ book.T + (book**2).sum(axis=1)
         clipped: Float64 = np.maximum(squares, 0.0)
         return clipped
 
-    def _bound(self, x: Float64) -> Float64:
-        size = x.shape[1] // len(self._books)
-        total = np.zeros(len(x))
-        for level in range(len(self._books)):
-            total += self._distances(x, level, level * size).min(axis=1)
-        return total
-
-    def _merge(self, x: Float64, count: int) -> tuple[Tokens, Float64]:
-        size = x.shape[1] // len(self._books)
+    def _merge(self, x: Float64, count: int, first: int = 0) -> tuple[Tokens, Float64]:
+        """Codes of the subspaces from `first` on, and their part of the distortion."""
         codes: Tokens = np.zeros((len(x), 1, 0), dtype=np.int32)
         sums: Float64 = np.zeros((len(x), 1))
-        for level in range(len(self._books)):
-            near, distances = _smallest(self._distances(x, level, level * size), count)
+        for level in range(first, len(self._books)):
+            near, distances = _smallest(self._distances(x, level), count)
             i, j = _pairs(sums.shape[1], near.shape[1], count)
             totals = sums[:, i] + distances[:, j]
             order = np.argsort(totals, axis=1, kind="stable")[:, :count]

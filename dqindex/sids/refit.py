@@ -106,7 +106,7 @@ def refit(
         # The labels of a fit from nothing are unrelated: what churn is measured against.
         unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
         new, fresh = (
-            extract(source, fitted, unique=sids.unique, cap=sids.cap, report=report)
+            extract(source, fitted, unique=sids.unique, cap=sids.cap, keep=sids.keep, report=report)
             for fitted in (model, unaligned)
         )
     return new, churn(sids, new), churn(sids, fresh)

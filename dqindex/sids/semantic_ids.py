@@ -179,6 +179,7 @@ def read_sids(
     model=or_none(instance(DQModel)),
     unique=text(),
     cap=integer(1),
+    keep=or_none(integer(0)),
     seed=integer(0),
     threads=or_none(integer(1)),
     block_rows=or_none(integer(1)),
@@ -197,6 +198,7 @@ def semantic_ids(
     model: DQModel | None = None,
     unique: str = "reassign",
     cap: int = 1,
+    keep: int | None = None,
     balance: str = "variance",
     seed: int = 0,
     threads: int | None = None,
@@ -229,6 +231,10 @@ def semantic_ids(
         Retrieval", 2023). ``cap``: as ``reassign``, but `cap` items may share a tuple.
     cap : int
         For ``cap``.
+    keep : int, optional
+        How many of an item's first tokens ``reassign`` and ``cap`` may not change, as they are its
+        meaning: by default the residual and coarse ones, and none of a plain ``dq``. An item whose
+        prefix is full gets a tuple behind a shorter one: `SidMap.widened` counts those.
     threads, block_rows
         All CPUs, and blocks of 64 MiB, by default.
     progress : callable, optional
@@ -273,6 +279,7 @@ def semantic_ids(
                 model,
                 unique=unique,
                 cap=cap,
+                keep=keep,
                 block_rows=block_rows,
                 report=progress or no_progress,
             )

@@ -21,6 +21,11 @@ from dqindex.sids.tuples import TupleSet
 from dqindex.sids.wishes import Wishes
 
 MODES = ("none", "reassign", "suffix", "cap")
+# Those that give items other tuples.
+REASSIGNING = ("reassign", "cap")
+# Coarse tuples that each item that moves may look over, as long as its own are not full.
+MOST_FREE = 2**16
+MOST_FREE_BEFORE = 4096
 # Items that take their turns together.
 CHUNK = 16384
 
@@ -39,6 +44,49 @@ def check_capacity(n: int, sizes: list[int], cap: int) -> None:
             + (f" with {cap} items each" if cap > 1 else "")
             + f" make only {room:,} IDs; use more levels or larger codebooks"
         )
+
+
+def tokens_kept(keep: int | None, coarse: int, sizes: list[int]) -> int:
+    """How many of an item's first tokens a collision leaves: `keep`, or all coarse ones.
+
+    Parameters
+    ----------
+    keep : int or None
+    coarse : int
+        Number of coarse levels.
+    sizes : list of ints
+        Codes of every level, coarse ones first.
+
+    Raises
+    ------
+    InputError
+        If no token would be left that may change, or too many are: every collision would then
+        look over more coarse tokens than it can.
+    """
+    if keep is None:
+        return coarse
+    if keep >= len(sizes):
+        raise InputError(
+            f"keep is {keep}, but an ID has {len(sizes)} tokens, and the last must be free to "
+            f"change; keep at most {len(sizes) - 1}"
+        )
+    free = math.prod(sizes[keep:coarse])
+    if free > MOST_FREE:
+        raise InputError(
+            f"keep is {keep}: each item that moves would look over {free:,} coarse tuples; keep at "
+            f"least {_least_kept(coarse, sizes, MOST_FREE)}"
+        )
+    return keep
+
+
+def tokens_kept_before(coarse: int, sizes: list[int]) -> int:
+    """How many of its first tokens an item kept before maps said so: as few as were feasible."""
+    return _least_kept(coarse, sizes, MOST_FREE_BEFORE)
+
+
+def _least_kept(coarse: int, sizes: list[int], most: int) -> int:
+    """How many levels to leave out, so that the other coarse ones have `most` tuples at most."""
+    return next(at for at in range(coarse + 1) if math.prod(sizes[at:coarse]) <= most)
 
 
 def canonical_order(distortion: npt.NDArray[Any], ids: pa.Array | None, rows: Int64) -> Int64:
@@ -81,12 +129,15 @@ def reassign(
     model: DQModel,
     *,
     cap: int = 1,
+    keep: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Tokens, Int64, npt.NDArray[np.float64]]:
     """Give at most `cap` items one tuple.
 
     The first `cap` contenders of a tuple keep it (fewer, where it is published already). Every
-    other, in `order`, gets the tuple of the least distortion that is free at its turn.
+    other, in `order`, gets the tuple of the least distortion that is free at its turn, of those
+    that begin with its first `keep` tokens; where none of these is free, of those that begin with
+    one token less, and so on.
 
     Parameters
     ----------
@@ -101,7 +152,7 @@ def reassign(
     fetch : callable
         Vectors of given rows.
     model : DQModel
-    cap : int
+    cap, keep : int
     progress : callable, optional
         Called with ("resolve collisions", items that got their tuple, all that wait).
 
@@ -134,7 +185,7 @@ def reassign(
     table = TupleRoom(known, room, cap, sizes)
     for start in range(0, len(waiting), CHUNK):
         chunk = waiting[start : start + CHUNK]
-        wishes = Wishes(fetch(chunk), base[chunk].astype(np.int32), search, table)
+        wishes = Wishes(fetch(chunk), base[chunk].astype(np.int32), search, table, keep)
         table.take(_settle(wishes, numbers[chunk]))
         codes[chunk] = wishes.codes
         distortion[start : start + CHUNK] = wishes.distortions

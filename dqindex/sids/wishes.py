@@ -1,4 +1,8 @@
-"""Which tuple each item asks for next: its nearest that is not full of earlier items."""
+"""Which tuple each item asks for next: its nearest that is not full of earlier items.
+
+The first tokens of an item may be held: then it asks for tuples that begin with them, as long as
+one of those can be had, and only then for others that begin with one of them less.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dqindex._types import Float32, Float64, Int64, Tokens
-from dqindex.errors import InputError
 from dqindex.parallel.threads import parallel_map
 from dqindex.sids.nearest_tuples import CandidateSearch
 from dqindex.sids.tuple_room import TupleRoom
@@ -24,11 +27,22 @@ class _Lists(NamedTuple):
     codes: Tokens
     numbers: Int64
     distortions: Float64
-    complete: bool  # whether no other tuples exist
+    held: int  # tokens that all tuples of an item begin with
+    complete: bool  # whether no other tuples begin with them
 
 
 class Wishes:
     """Lists of nearest tuples of a row of items; short at first, longer on demand.
+
+    Parameters
+    ----------
+    vectors : (n, d) float32
+    base : (n, T) integers
+        Their tokens.
+    search : CandidateSearch
+    room : TupleRoom
+    keep : int
+        How many of the first tokens an item holds, as long as a tuple behind them can be had.
 
     Attributes
     ----------
@@ -38,9 +52,15 @@ class Wishes:
     """
 
     def __init__(
-        self, vectors: Float32, base: Tokens, search: CandidateSearch, room: TupleRoom
+        self,
+        vectors: Float32,
+        base: Tokens,
+        search: CandidateSearch,
+        room: TupleRoom,
+        keep: int = 0,
     ) -> None:
         self.vectors, self.base, self.search, self.room = vectors, base, search, room
+        self.keep = keep
         n = len(vectors)
         self.codes: Tokens = np.empty((n, base.shape[1]), dtype=np.int32)
         self.distortions = np.empty(n)
@@ -76,38 +96,31 @@ class Wishes:
         return asked
 
     def lengthen(self, items: Int64) -> None:
-        """Make the lists of `items` longer, or their first ones.
-
-        Raises
-        ------
-        InputError
-            If one of them is complete already.
-        """
+        """Make the lists of `items` longer, or their first ones."""
         before = self._list[items]
         for place in np.unique(before).tolist():
             some = items[before == place]
-            if place < 0:
-                count = FIRST_CANDIDATES
-            elif self._lists[place].complete:
-                # check_capacity saw to it that this can't happen, with one coarse level.
-                raise InputError(
-                    "no free ID is left behind the earlier coarse tokens of an item; use larger "
-                    "codebooks or one coarse level"
-                )
-            else:
-                count = self._lists[place].codes.shape[1] * GROWTH
+            count, held = FIRST_CANDIDATES, self.keep
+            if place >= 0:
+                lists = self._lists[place]
+                count = lists.codes.shape[1] * GROWTH
+                # All that begin with the held tokens are full. They stand in the next list as
+                # well, and are passed over. There is room behind no token at all: see
+                # `check_capacity`.
+                held = lists.held - 1 if lists.complete else lists.held
             self._list[some] = len(self._lists)
             self._row[some] = np.arange(len(some))
-            self._lists.append(self._listed(some, count))
+            self._lists.append(self._listed(some, count, held))
 
-    def _listed(self, items: Int64, count: int) -> _Lists:
+    def _listed(self, items: Int64, count: int, held: int) -> _Lists:
         # The longer the lists, the fewer items at once: memory stays the same.
         step = max(1, LISTED_VALUES // count)
         parts = [items[start : start + step] for start in range(0, len(items), step)]
         found = parallel_map(
-            lambda part: self.search.nearest(self.vectors[part], self.base[part], count), parts
+            lambda part: self.search.nearest(self.vectors[part], self.base[part], count, held),
+            parts,
         )
         codes, distortions = map(np.concatenate, zip(*found, strict=True))
         m, width, levels = codes.shape
         numbers = self.room.number(codes.reshape(-1, levels)).reshape(m, width)
-        return _Lists(codes, numbers, distortions, width < count)
+        return _Lists(codes, numbers, distortions, held, width < count)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from dqindex.cli import options
-from dqindex.cli.sids import loading
+from dqindex.cli.sids import loading, reporting
 from dqindex.cli.terminal import progress, say
 
 
@@ -16,7 +18,7 @@ from dqindex.cli.terminal import progress, say
 @click.option("--delta", metavar="MAP", help="Write the new items alone as well.")
 @loading.model
 @options.source
-@options.compose(options.block_rows, options.threads, options.quiet)
+@options.compose(options.block_rows, options.threads, options.quiet, options.as_json)
 def command(
     map_path: str,
     items: str,
@@ -29,6 +31,7 @@ def command(
     block_rows: int | None,
     threads: int | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
     from dqindex.sids.map_file import model_beside
@@ -48,4 +51,8 @@ def command(
         if not beside.exists():
             whole.need_model().save(beside)
         whole.save(output)
+    if as_json:
+        click.echo(json.dumps({**reporting.summary(whole), "added": reporting.summary(new)}))
+        return
     say(f"{output}: {len(new):,} items added to {len(sids):,}", quiet)
+    reporting.tell_widened(new, quiet)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dqindex.cli import options
+from dqindex.cli.sids import reporting
 from dqindex.cli.terminal import progress, say
 
 
@@ -34,6 +35,13 @@ from dqindex.cli.terminal import progress, say
     type=click.IntRange(min=1),
     default=1,
     help="With --unique cap: most items an ID.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    help="First tokens that a collision may not change, as they are the item's meaning, unless all "
+    "IDs behind them are taken: these items are counted.  [default: the residual and coarse "
+    "tokens; 0 with dq]",
 )
 @options.source
 @options.skip_invalid
@@ -69,18 +77,12 @@ def command(
         sids.model.save(model_beside(output, sids.fingerprint))
     sids.save(output)
     options.tell_skipped(source, output, quiet)
-    summary = {
-        "items": len(sids),
-        "code_sizes": sids.sizes,
-        "unique_share": sids.unique_share(),
-        "distortion": float(sids.distortion.mean()),
-        "fingerprint": sids.fingerprint,
-    }
     if as_json:
-        click.echo(json.dumps(summary))
-    else:
-        say(
-            f"{output}: {len(sids):,} items, {' x '.join(map(str, sids.sizes))}, "
-            f"{summary['unique_share']:.2%} of the IDs unique",
-            quiet,
-        )
+        click.echo(json.dumps(reporting.summary(sids)))
+        return
+    say(
+        f"{output}: {len(sids):,} items, {' x '.join(map(str, sids.sizes))}, "
+        f"{sids.unique_share():.2%} of the IDs unique",
+        quiet,
+    )
+    reporting.tell_widened(sids, quiet)

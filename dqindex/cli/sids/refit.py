@@ -7,7 +7,7 @@ import json
 import click
 
 from dqindex.cli import options
-from dqindex.cli.sids import loading
+from dqindex.cli.sids import loading, reporting
 from dqindex.cli.terminal import progress, table
 
 
@@ -57,7 +57,13 @@ def command(
         new.save(output)
     if as_json:
         click.echo(
-            json.dumps({"refit": result.churn._asdict(), "fresh_fit": result.fresh._asdict()})
+            json.dumps(
+                {
+                    "refit": result.churn._asdict(),
+                    "fresh_fit": result.fresh._asdict(),
+                    "map": reporting.summary(new),
+                }
+            )
         )
         return
     rows = [
@@ -69,3 +75,4 @@ def command(
         ["model", "items", "tokens", "distortion"],
         rows,
     )
+    reporting.tell_widened(new, quiet)

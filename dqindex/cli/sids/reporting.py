@@ -1,0 +1,34 @@
+"""What the commands that make a map say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dqindex.cli.terminal import say
+
+if TYPE_CHECKING:
+    from dqindex.sids.map import SidMap
+
+
+def summary(sids: SidMap) -> dict[str, Any]:
+    """Figures of a map, for JSON."""
+    return {
+        "items": len(sids),
+        "code_sizes": sids.sizes,
+        "unique_share": sids.unique_share(),
+        "distortion": float(sids.distortion.mean()),
+        "keep": sids.keep,
+        "widened": sids.widened(),
+        "fingerprint": sids.fingerprint,
+    }
+
+
+def tell_widened(sids: SidMap, quiet: bool) -> None:
+    """Say how many items lost tokens that were to be kept, if any did."""
+    widened = sids.widened()
+    if widened:
+        say(
+            f"{widened:,} items found all IDs behind their first {sids.keep} tokens taken, and got "
+            "one behind fewer of them",
+            quiet,
+        )
