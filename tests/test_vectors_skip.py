@@ -124,7 +124,7 @@ def test_nothing_and_everything():
 
 def test_commands_leave_rows_out_and_say_which(run, tmp_path):
     pq.write_table(table(pa.list_(pa.float64())), tmp_path / "v.parquet")
-    good = open_vectors(X[GOOD])
+    good = open_vectors(X[GOOD], ids=[f"i{row}" for row in GOOD])
     DQModel(2, 4).fit(good).save(tmp_path / "m.safetensors")
     model = DQModel.load(tmp_path / "m.safetensors")
     commands = {
@@ -149,3 +149,23 @@ def test_commands_leave_rows_out_and_say_which(run, tmp_path):
     assert codes["item_id"].to_pylist() == names
     np.testing.assert_array_equal(codes["codes"].to_pylist(), model.encode(X[GOOD]))
     assert read_sids(tmp_path / "s.parquet").ids.to_pylist() == names
+
+
+def test_the_file_of_skipped_ids_replaces_no_input(run, tmp_path):
+    """It is an output as well, whose name is easily one that was given before."""
+    DQModel(2, 4).fit(X[GOOD]).save(tmp_path / "m.safetensors")
+    commands = [
+        ("build", "out.skipped.parquet", "-o", "out", "--spec", "Flat"),
+        ("fit", "out.skipped.parquet", "-o", "out", "-L", 2, "-K", 4),
+        ("encode", "m.safetensors", "out.skipped.parquet", "-o", "out"),
+        ("sids", "extract", "out.skipped.parquet", "-o", "out", "-L", 2, "-K", 8),
+    ]
+    given = tmp_path / "out.skipped.parquet"
+    pq.write_table(table(pa.list_(pa.float64())), given)
+    before = given.read_bytes()
+    for command in commands:
+        done = run(*command, "--skip-invalid")
+        assert done.returncode == 1
+        assert "out.skipped.parquet: is the input" in done.stderr
+        assert given.read_bytes() == before
+        assert not (tmp_path / "out").exists()

@@ -85,6 +85,7 @@ def command(
     if max_bytes is not None and (target_recall is None or spec is not None):
         raise click.UsageError("--max-bytes is for --target-recall without --spec")
     refuse_inputs(output, vectors, ids_path)
+    options.check_skipped(skip_invalid, output, vectors, ids_path)
     source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
     with write_folder(output) as writer, progress(quiet) as report:
         if target_recall is not None:

@@ -41,6 +41,7 @@ def command(
     from dqindex.storage.outputs import check_output
 
     check_output(output, model, vectors, ids_path)
+    options.check_skipped(skip_invalid, output, model, vectors, ids_path)
     source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
     loaded = DQModel.load(model)
     shape = (source.n, len(loaded.code_sizes()))

@@ -46,6 +46,7 @@ def command(
 ) -> None:
     """Learn a model of VECTORS: mean, rotation, and one codebook a token."""
     check_output(output, vectors)
+    options.check_skipped(skip_invalid, output, vectors)
     source = options.open_source(vectors, vector_column, None, skip_invalid=skip_invalid)
     model = new_model(**settings)
     with progress(quiet) as report, thread_limit(threads):

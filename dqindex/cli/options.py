@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from dqindex.cli.terminal import say
 from dqindex.storage.files import atomic_file
+from dqindex.storage.outputs import check_output
 from dqindex.vectors import VectorSource, open_vectors, read_ids
 from dqindex.vectors.usable import UsableVectors
 
@@ -231,12 +232,23 @@ def open_source(
     )
 
 
+def skipped_file(output: str) -> str:
+    """Where ``--skip-invalid`` writes the ids of the rows that it leaves out."""
+    return f"{output.rstrip('/')}.skipped.parquet"
+
+
+def check_skipped(skip_invalid: bool, output: str, *inputs: str | None) -> None:
+    """Refuse now what `tell_skipped` could not write, or would replace."""
+    if skip_invalid:
+        check_output(skipped_file(output), *inputs)
+
+
 def tell_skipped(source: VectorSource, output: str, quiet: bool) -> None:
     """After ``--skip-invalid``: say how many rows were left out, and write which."""
     if not isinstance(source, UsableVectors):
         return
     skipped = source.skipped_ids
-    path = f"{output.rstrip('/')}.skipped.parquet"
+    path = skipped_file(output)
     with atomic_file(path) as file:
         table = pa.table({"item_id": skipped})
         pq.write_table(table, pa.PythonFile(file, mode="w"), write_page_checksum=True)

@@ -34,6 +34,9 @@ class RescaledVectors(VectorSource):
         """As of the source."""
         return self._source.has_ids
 
+    def _raw_ids(self) -> Any:
+        return self._source._raw_ids()
+
     def default_block_rows(self) -> int:
         """As of the source."""
         return self._source.default_block_rows()

@@ -16,7 +16,8 @@ from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError, StorageError
 from dqindex.vectors.convert import check_dtype, to_float32, why_not_finite
 from dqindex.vectors.extent import Extent, Refused, check_longest, row_norms
-from dqindex.vectors.ids import check_ids
+from dqindex.vectors.id_hash import id_hashes
+from dqindex.vectors.ids import as_ids, check_ids
 
 BLOCK_BYTES = 64 * 2**20
 
@@ -165,11 +166,32 @@ class VectorSource(ABC):
 
     @checked(k=integer(1), seed=integer(0))
     def sample(self, k: int, *, seed: int = 0) -> Float32:
-        """`k` rows drawn uniformly without replacement (all rows if k >= n), in file order."""
+        """`k` rows drawn uniformly without replacement; all rows if k >= n.
+
+        With ids, those whose id has the least hash, in the order of the hashes: the same rows,
+        whatever the order of rows, files and partitions. Without ids, in file order.
+        """
+        if self.has_ids:
+            return self.rows(self._drawn_by_id(k, seed))
         if k >= self.n:
             return self.read()
         chosen = np.random.default_rng(seed).choice(self.n, size=k, replace=False, shuffle=False)
         return self.rows(np.sort(chosen))
+
+    def _drawn_by_id(self, k: int, seed: int) -> Int64:
+        """The rows of the `k` least hashes, least first.
+
+        Ids may be missing or stand twice here, as only a catalogue's must not.
+        """
+        known = self.__dict__.get("ids")
+        ids = as_ids(self._raw_ids(), self.name) if known is None else known
+        if len(ids) != self.n:
+            ids = check_ids(ids, self.n, self.name)  # which says so
+        hashes = id_hashes(ids, seed)
+        if k < self.n:
+            least = np.flatnonzero(hashes <= np.partition(hashes, k - 1)[k - 1])
+            return np.asarray(least[np.argsort(hashes[least], kind="stable")][:k])
+        return np.argsort(hashes, kind="stable")
 
     def rows(self, positions: npt.ArrayLike) -> Float32:
         """The rows at `positions` (any order, repeats allowed), shape (len(positions), d).

@@ -69,6 +69,7 @@ def command(
     from dqindex.storage.outputs import check_output
 
     check_output(output, items, ids_path, model_path)
+    options.check_skipped(skip_invalid, output, items, ids_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path, skip_invalid)
     model = None if model_path is None else DQModel.load(model_path)
     with progress(quiet) as report:
