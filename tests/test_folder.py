@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import faiss
@@ -28,7 +29,8 @@ from dqindex.errors import (
     IntegrityError,
     StorageError,
 )
-from dqindex.index.folder import write_folder
+from dqindex.index.folder import read_version, write_folder
+from dqindex.storage.records import seal
 
 
 @pytest.fixture(scope="module")
@@ -371,3 +373,50 @@ def test_faiss_may_allocate_what_a_search_table_takes_and_no_more(tmp_path, inde
 def test_no_index_there(tmp_path):
     with pytest.raises(StorageError, match="no index there"):
         open_index(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../index-{digest}.faiss",
+        "index-{digest}.safetensors",
+        "model-{digest}.faiss",
+        "index-0000000000000000.faiss",
+        "index-{digest}.faiss.bak",
+    ],
+)
+def test_a_manifest_names_files_by_their_role_and_content(tmp_path, index, name):
+    """Also one that was written with its checksum: what it names may be another's file."""
+    index.save(tmp_path / "i")
+    path = tmp_path / "i" / "manifest.json"
+    record = json.loads(path.read_text())
+    entry = record["files"]["index"]
+    other = name.format(digest=entry["sha256"][:16])
+    (tmp_path / "i" / entry["name"]).rename(tmp_path / "i" / other)
+    entry["name"] = other
+    path.write_text(json.dumps({**record, "checksum": seal(record)}))
+    with pytest.raises(FileFormatError, match=r"files\.index names '.*', which is no data file"):
+        open_index(tmp_path / "i")
+
+
+def test_a_reader_waits_longer_each_time_for_a_version_that_is_replaced(tmp_path, monkeypatch):
+    index = build_index(clustered(300, 8), "DQ4,PQ4x4")
+    index.save(tmp_path)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+
+    def load(manifest, folder):
+        if len(waits) < 4:
+            raise FileNotFoundError(2, "gone", "a file")
+        return manifest["n"]
+
+    assert read_version(tmp_path, load) == 300
+    assert len(waits) == 4
+    assert waits == sorted(set(waits))
+    assert 0.1 < sum(waits) < 1
+
+    def never(manifest, folder):
+        raise FileNotFoundError(2, "gone", "a file")
+
+    with pytest.raises(IntegrityError, match="a file: is missing, though the manifest names it"):
+        read_version(tmp_path, never)
