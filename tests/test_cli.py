@@ -334,6 +334,16 @@ def every_command(group=cli, path=()):
             yield from every_command(command, (*path, name))
 
 
+def test_every_command_can_be_quiet(base, run):
+    for path, command in every_command():
+        if not hasattr(command, "list_commands"):
+            assert any("--quiet" in parameter.opts for parameter in command.params), path
+    run("fit", "v.npy", "-o", "m.safetensors", "-L", "2", "-K", "4")
+    done = run("info", "m.safetensors", "-q")
+    assert done.stdout == run("info", "m.safetensors").stdout != ""
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize(("path", "command"), list(every_command()))
 def test_every_command_and_option_has_help(path, command, run):
     assert command.help

@@ -11,6 +11,7 @@ import click
 from dqindex._version import __version__
 from dqindex.cli.lazy import LazyGroup
 from dqindex.cli.streams import guard, let_go
+from dqindex.errors import DQIndexError
 
 # Command, which is also its module's name, and its line in the help.
 COMMANDS = {
@@ -74,8 +75,6 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    from dqindex.errors import DQIndexError
-
     if isinstance(error, DQIndexError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -9,6 +9,10 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
+from dqindex.index.build import build_index
+from dqindex.index.folder import write_folder
+from dqindex.index.target import build_to_target
+from dqindex.storage.outputs import refuse_inputs
 
 
 @click.command("build")
@@ -75,11 +79,6 @@ def command(
     DIR holds manifest.json, which names the FAISS index, the ids and the model. It is replaced in
     one step: a build that fails or is interrupted leaves what stood there.
     """
-    from dqindex.index.build import build_index
-    from dqindex.index.folder import write_folder
-    from dqindex.index.target import build_to_target
-    from dqindex.storage.outputs import refuse_inputs
-
     if spec is None and target_recall is None:
         raise click.UsageError("give --spec, or --target-recall to have one chosen")
     if max_bytes is not None and (target_recall is None or spec is not None):

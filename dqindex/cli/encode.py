@@ -6,6 +6,11 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.encoding import code_dtype
+from dqindex.quantizer.model import DQModel
+from dqindex.storage.matrix import matrix_writer
+from dqindex.storage.outputs import check_output
 
 
 @click.command("encode")
@@ -34,12 +39,6 @@ def command(
     quiet: bool,
 ) -> None:
     """Turn VECTORS into codes by MODEL, one code a subspace, a block at a time."""
-    from dqindex.parallel.threads import thread_limit
-    from dqindex.quantizer.encoding import code_dtype
-    from dqindex.quantizer.model import DQModel
-    from dqindex.storage.matrix import matrix_writer
-    from dqindex.storage.outputs import check_output
-
     check_output(output, model, vectors, ids_path)
     options.check_skipped(skip_invalid, output, model, vectors, ids_path)
     source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)

@@ -9,22 +9,28 @@ from typing import Any
 import click
 
 from dqindex.cli import options
-from dqindex.cli.terminal import table
+from dqindex.cli.terminal import progress, table
+from dqindex.errors import StorageError
+from dqindex.index.folder import read_version, verified
+from dqindex.quantizer.model import DQModel
+from dqindex.quantizer.model_file import FORMAT
+from dqindex.sids.map_file import metadata_of
+from dqindex.sids.semantic_ids import SemanticIds
+from dqindex.storage.tensors import load_tensors
 
 
 @click.command("info")
 @click.argument("path")
-@options.as_json
-def command(path: str, as_json: bool) -> None:
+@options.compose(options.quiet, options.as_json)
+def command(path: str, quiet: bool, as_json: bool) -> None:
     """Describe the model, index or SID map at PATH: sizes, variances, settings, versions."""
-    from dqindex.errors import StorageError
-
     if not Path(path).exists():
         raise StorageError(f"{path}: no such file or folder; give a model, an index or a map")
-    if Path(path).is_dir():
-        found = _index(path)
-    else:
-        found = _map(path) if Path(path).suffix == ".parquet" else _model(path)
+    with progress(quiet):
+        if Path(path).is_dir():
+            found = _index(path)
+        else:
+            found = _map(path) if Path(path).suffix == ".parquet" else _model(path)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -33,7 +39,6 @@ def command(path: str, as_json: bool) -> None:
 
 def _index(path: str) -> dict[str, Any]:
     """Everything in the manifest, after the files it names were verified."""
-    from dqindex.index.folder import read_version, verified
 
     def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         for role in manifest["files"]:
@@ -45,10 +50,6 @@ def _index(path: str) -> dict[str, Any]:
 
 
 def _model(path: str) -> dict[str, Any]:
-    from dqindex.quantizer.model import DQModel
-    from dqindex.quantizer.model_file import FORMAT
-    from dqindex.storage.tensors import load_tensors
-
     model = DQModel.load(path)
     record = load_tensors(path, FORMAT)[1]
     return {
@@ -62,9 +63,6 @@ def _model(path: str) -> dict[str, Any]:
 
 
 def _map(path: str) -> dict[str, Any]:
-    from dqindex.sids.map_file import metadata_of
-    from dqindex.sids.semantic_ids import SemanticIds
-
     sids = SemanticIds.load(path)
     return {
         **metadata_of(sids),

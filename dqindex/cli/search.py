@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import pyarrow as pa
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from dqindex.index.index import open_index
+from dqindex.storage.files import atomic_file
+from dqindex.storage.outputs import check_output
+from dqindex.storage.tables import write_table
 
 
 @click.command("search")
@@ -53,9 +55,6 @@ def command(
     Each result line has the query (its id, or its row), and the ids and distances of its
     neighbours, the nearest first. --json prints JSON lines on stdout.
     """
-    from dqindex.index.index import open_index
-    from dqindex.storage.outputs import check_output
-
     if output is not None:
         if Path(output).suffix not in (".parquet", ".jsonl"):
             raise click.BadParameter(
@@ -87,8 +86,6 @@ def _lines(names: list[Any], result: Any) -> Any:
 
 
 def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
-    from dqindex.storage.files import atomic_file
-
     if output is None:
         for line in _lines(names, result):
             click.echo(line)
@@ -99,11 +96,6 @@ def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
 
 
 def _write_parquet(output: str, queries: Any, result: Any, catalogue: Any) -> None:
-    import pyarrow as pa
-
-    from dqindex.storage.files import atomic_file
-    from dqindex.storage.tables import write_table
-
     k = result.ids.shape[1]
 
     def lists(values: Any) -> pa.Array:

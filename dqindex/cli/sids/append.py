@@ -9,6 +9,8 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import loading, reporting
 from dqindex.cli.terminal import progress, say
+from dqindex.sids.map_file import model_beside
+from dqindex.storage.outputs import check_output
 
 
 @click.command("append")
@@ -34,9 +36,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
-    from dqindex.sids.map_file import model_beside
-    from dqindex.storage.outputs import check_output
-
     inputs = (items, ids_path, model_path)
     check_output(output, *inputs)
     if delta is not None:

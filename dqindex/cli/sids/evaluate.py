@@ -11,6 +11,7 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import loading
 from dqindex.cli.terminal import say, table
+from dqindex.parallel.threads import thread_limit
 
 FIGURES = (
     "unique_share",
@@ -58,16 +59,7 @@ def command(
     **foreign: Any,
 ) -> None:
     """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry."""
-    from dqindex.parallel.threads import thread_limit
-    from dqindex.quantizer.model import DQModel
-    from dqindex.sids.map_file import model_beside
-
-    sids = loading.read_any(map_path, **foreign)
-    beside = model_beside(map_path, sids.fingerprint)
-    if model_path is not None:
-        sids.attach(DQModel.load(model_path))
-    elif sids.fingerprint and beside.is_file():
-        sids.attach(DQModel.load(beside))
+    sids = loading.with_model(loading.read_any(map_path, **foreign), map_path, model_path)
     source = None
     if vectors is not None:
         source = options.open_source(vectors, vector_column, vector_id_column, ids_path)

@@ -9,6 +9,8 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import loading
 from dqindex.cli.terminal import say
+from dqindex.sids.formats import ids_beside, not_kept
+from dqindex.storage.outputs import check_output
 
 
 @click.command("export")
@@ -34,9 +36,6 @@ def command(
     map_path: str, output: str, form: str, from_form: str | None, quiet: bool, **foreign: Any
 ) -> None:
     """Write MAP (in any of the formats) in the format a recommender reads."""
-    from dqindex.sids.formats import ids_beside, not_kept
-    from dqindex.storage.outputs import check_output
-
     check_output(output, map_path)
     sids = loading.read_any(map_path, form=from_form, **foreign)
     beside = ids_beside(output) if form == "npy" and sids.ids is not None else None

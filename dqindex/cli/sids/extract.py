@@ -10,6 +10,10 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import reporting
 from dqindex.cli.terminal import progress, say
+from dqindex.quantizer.model import DQModel
+from dqindex.sids.map_file import model_beside
+from dqindex.sids.semantic_ids import semantic_ids
+from dqindex.storage.outputs import check_output
 
 
 @click.command("extract")
@@ -63,11 +67,6 @@ def command(
     Writes MAP (item_id, codes, base_codes, distortion) and, unless --model is given, the model
     beside it, named by its fingerprint: 'append' and 'refit' find it there.
     """
-    from dqindex.quantizer.model import DQModel
-    from dqindex.sids.map_file import model_beside
-    from dqindex.sids.semantic_ids import semantic_ids
-    from dqindex.storage.outputs import check_output
-
     check_output(output, items, ids_path, model_path)
     options.check_skipped(skip_invalid, output, items, ids_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path, skip_invalid)

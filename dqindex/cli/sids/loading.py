@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from dqindex.sids.semantic_ids import SemanticIds
+from dqindex.errors import StorageError
+from dqindex.quantizer.model import DQModel
+from dqindex.sids.map_file import model_beside
+from dqindex.sids.semantic_ids import SemanticIds, read_sids
+from dqindex.storage.lock import exclusive
 
 model = click.option(
     "--model",
@@ -34,8 +36,6 @@ def replacing(path: str, output: str) -> Iterator[None]:
     BusyError
         If another process holds it for longer than a minute.
     """
-    from dqindex.storage.lock import exclusive
-
     if not (Path(path).is_file() and Path(output).exists() and Path(path).samefile(output)):
         yield
         return
@@ -53,8 +53,6 @@ def read_any(
     transpose: bool = False,
 ) -> SemanticIds:
     """The map, own or foreign, that the options of `options.foreign` describe."""
-    from dqindex.sids.semantic_ids import read_sids
-
     return read_sids(
         path,
         form,
@@ -65,6 +63,20 @@ def read_any(
     )
 
 
+def with_model(sids: SemanticIds, path: str, model_path: str | None) -> SemanticIds:
+    """`sids`, read from `path`, with the model that is given, or else the one beside it, if any.
+
+    Raises
+    ------
+    StorageError, IntegrityError
+        If the model that is given is missing, or not the one that made the map.
+    """
+    beside = model_beside(path, sids.fingerprint)
+    if model_path is None and not (sids.fingerprint and beside.is_file()):
+        return sids
+    return sids.attach(DQModel.load(model_path or beside))
+
+
 def load_with_model(path: str, model_path: str | None) -> SemanticIds:
     """The map at `path` and the model that made it.
 
@@ -73,13 +85,8 @@ def load_with_model(path: str, model_path: str | None) -> SemanticIds:
     StorageError, IntegrityError
         If the model is missing, or another.
     """
-    from dqindex.errors import StorageError
-    from dqindex.quantizer.model import DQModel
-    from dqindex.sids.map_file import model_beside
-    from dqindex.sids.semantic_ids import SemanticIds
-
-    sids = SemanticIds.load(path)
-    beside = model_beside(path, sids.fingerprint)
-    if model_path is None and not (sids.fingerprint and beside.is_file()):
-        raise StorageError(f"{path}: its model is not beside it ({beside.name}); give --model")
-    return sids.attach(DQModel.load(model_path or beside))
+    sids = with_model(SemanticIds.load(path), path, model_path)
+    if sids.model is None:
+        beside = model_beside(path, sids.fingerprint).name
+        raise StorageError(f"{path}: its model is not beside it ({beside}); give --model")
+    return sids

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import click
+import pyarrow as pa
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
+from dqindex.parallel.threads import thread_limit
+from dqindex.sids.linkage import linkage
+from dqindex.sids.semantic_ids import read_sids
+from dqindex.storage.files import atomic_file
+from dqindex.storage.outputs import check_output
+from dqindex.storage.tables import table_writer
 
 
 @click.command("neighbors")
@@ -24,15 +31,6 @@ def command(map_path: str, output: str, k: int, threads: int | None, quiet: bool
 
     A shared token weighs log(items / items with that token), so that rare ones count for more.
     """
-    import pyarrow as pa
-
-    from dqindex.parallel.threads import thread_limit
-    from dqindex.sids.linkage import linkage
-    from dqindex.sids.semantic_ids import read_sids
-    from dqindex.storage.files import atomic_file
-    from dqindex.storage.outputs import check_output
-    from dqindex.storage.tables import table_writer
-
     check_output(output, map_path)
     sids = read_sids(map_path)
     ids = sids.item_ids

@@ -9,6 +9,8 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import loading, reporting
 from dqindex.cli.terminal import progress, table
+from dqindex.sids.map_file import model_beside
+from dqindex.storage.outputs import check_output
 
 
 @click.command("refit")
@@ -44,9 +46,6 @@ def command(
     Codebooks start from the old ones and are matched to the old labels, so that tokens keep their
     meaning. Prints the churn of items in both maps, beside that of a fit from nothing.
     """
-    from dqindex.sids.map_file import model_beside
-    from dqindex.storage.outputs import check_output
-
     check_output(output, items, ids_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)
     with loading.replacing(map_path, output), progress(quiet) as report:
