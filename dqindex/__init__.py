@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from dqindex.claim import validate
     from dqindex.claim.dqvae import DQVAE
     from dqindex.evaluation import distortion, exact_neighbors, recall_at
+    from dqindex.index.answers import RangeResult, SearchResult
     from dqindex.index.build import build_index
-    from dqindex.index.index import DQIndex, SearchResult, open_index
+    from dqindex.index.index import DQIndex
+    from dqindex.index.merging import build_like, merge_indexes
+    from dqindex.index.opening import open_index
     from dqindex.index.target import build_to_target
     from dqindex.quantizer.balance import deal
     from dqindex.quantizer.codebooks import ProductCodebooks
@@ -37,15 +40,18 @@ _HOME = {
     "Losses": "quantizer.losses",
     "Moments": "quantizer.moments",
     "ProductCodebooks": "quantizer.codebooks",
-    "SearchResult": "index.index",
+    "RangeResult": "index.answers",
+    "SearchResult": "index.answers",
     "SemanticIds": "sids.semantic_ids",
     "VectorSource": "vectors",
     "build_index": "index.build",
+    "build_like": "index.merging",
     "build_to_target": "index.target",
     "deal": "quantizer.balance",
     "distortion": "evaluation",
     "exact_neighbors": "evaluation",
-    "open_index": "index.index",
+    "merge_indexes": "index.merging",
+    "open_index": "index.opening",
     "open_vectors": "vectors",
     "read_sids": "sids.semantic_ids",
     "recall_at": "evaluation",
@@ -61,16 +67,19 @@ __all__ = [  # noqa: RUF022 (in the order of sorted)
     "Losses",
     "Moments",
     "ProductCodebooks",
+    "RangeResult",
     "SearchResult",
     "SemanticIds",
     "VectorSource",
     "__version__",
     "build_index",
+    "build_like",
     "build_to_target",
     "deal",
     "distortion",
     "errors",
     "exact_neighbors",
+    "merge_indexes",
     "open_index",
     "open_vectors",
     "read_sids",

@@ -10,8 +10,7 @@ from conftest import clustered
 
 from dqindex import build_index
 from dqindex.errors import DQWarning
-from dqindex.index import even_tables
-from dqindex.index.even_tables import mend
+from dqindex.index import searching
 
 
 def sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -29,7 +28,7 @@ def sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 @pytest.mark.parametrize("metric", ["l2", "ip"])
 @pytest.mark.parametrize("spec", ["PQ2x4fs", "DQ2,PQ2x4fs", "IVF4,PQ2x4fs", "PQ2x4fs,RFlat"])
 def test_answers_are_those_of_the_codes(kind, metric, spec, monkeypatch):
-    monkeypatch.setattr(even_tables, "DECODED_VALUES", 800)  # blocks of 100 vectors
+    monkeypatch.setattr(searching, "BLOCK_VALUES", 800)  # blocks of 100 vectors
     x, queries = sets()[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DQWarning)
@@ -54,8 +53,7 @@ def test_what_may_not_be_found_is_not():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DQWarning)
         index = build_index(x, "PQ2x4fs")
-    distances, positions = index.index.search(queries, 5)
-    assert np.isnan(distances).all()
+    assert np.isnan(index.index.search(queries, 5)[0]).all()
     keep = np.arange(300) % 100 == 7
-    mend(index.index, queries, positions, distances, keep)
+    positions = index.search(queries, 5, filter=keep).positions
     assert positions.tolist() == [[7, 107, 207, -1, -1]] * 3

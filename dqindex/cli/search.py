@@ -11,10 +11,18 @@ import pyarrow as pa
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
-from dqindex.index.index import open_index
+from dqindex.index.opening import open_index
 from dqindex.storage.files import atomic_file
 from dqindex.storage.outputs import check_output
 from dqindex.storage.tables import write_table
+
+
+def _number(text: str) -> float:
+    """An integer where it is one."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 @click.command("search")
@@ -31,7 +39,7 @@ from dqindex.storage.tables import write_table
     "--param",
     "parameters",
     multiple=True,
-    callback=options.pairs(str, "NAME=VALUE, as in nprobe=32"),
+    callback=options.pairs(_number, "NAME=VALUE, as in nprobe=32"),
     metavar="NAME=VALUE",
     help="FAISS search parameter, such as nprobe=32; may be repeated.",
 )
@@ -43,7 +51,7 @@ def command(
     queries: str,
     k: int,
     output: str | None,
-    parameters: dict[str, str],
+    parameters: dict[str, float],
     vector_column: str | None,
     id_column: str | None,
     threads: int | None,

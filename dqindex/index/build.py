@@ -9,6 +9,7 @@ import faiss
 from dqindex._parameters import callback, checked, integer, one_of, or_none, text
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.errors import SpecError
+from dqindex.index import drift
 from dqindex.index.adding import add_blocks
 from dqindex.index.anatomy import Anatomy, dissect
 from dqindex.index.codecs import check_codecs, warn_of_outliers
@@ -127,7 +128,7 @@ def build_index(
         wanted = training_rows(parts, source.d) if train_rows is None else train_rows
         sample = source.sample(max(wanted, least_rows(parts)), seed=seed)
         warn_of_outliers(index, spec, sample)
-        used = len(sample)
+        used, some = len(sample), drift.some_of(sample)
         trained = train(index, sample, settings, report)
         del sample
         parameters = _default_parameters(index)
@@ -137,6 +138,8 @@ def build_index(
             report("add", done, source.n)
         _precompute(index)
     manifest = _manifest(index, settings, trained, used, parameters)
+    if drift.says_something(index, used):
+        manifest["distortion"] = {"trained": drift.distortion(index, some)[0]}
     return DQIndex(index, manifest, ids, trained.model, trained.seconds)
 
 

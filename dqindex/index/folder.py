@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar
 import faiss
 import pyarrow as pa
 
-from dqindex._parameters import integer, number_at_least, one_of, text
+from dqindex._parameters import boolean, integer, number_at_least, one_of, text
 from dqindex.errors import DQIndexError, FileFormatError, IntegrityError, StorageError
 from dqindex.storage.files import (
     TEMPORARY_NAME,
@@ -70,6 +70,11 @@ FORMAT = Format(
             }
         ),
         "versions": Named(text()),
+        # What came later, and older manifests lack: see `dqindex.index.index`.
+        "training": Maybe(text()),
+        "distortion": Maybe(Named(number_at_least(0))),
+        "counted": Maybe({"next": integer(0)}),
+        "embeds_ids": Maybe(boolean()),
     },
 )
 READ_ATTEMPTS = 6

@@ -1,270 +1,249 @@
-"""`DQIndex`: a FAISS index with ids and its model; save, open, search."""
+"""`DQIndex`: a FAISS index with ids and its model; search it, change it, save it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._parameters import Rule, checked, instance, integer, or_none, path
-from dqindex.errors import IntegrityError, SpecError
-from dqindex.index.even_tables import mend
-from dqindex.index.folder import (
-    IndexWriter,
-    Manifest,
-    read_faiss,
-    read_ids,
-    read_version,
-    verified,
-    write_faiss,
-    write_folder,
-    write_ids,
-)
+from dqindex._parameters import Rule, boolean, callback, checked, integer, or_none, path
+from dqindex._types import Progress, no_progress
+from dqindex.errors import InputError
+from dqindex.index.changing import Catalogue
+from dqindex.index.codecs import check_codecs
+from dqindex.index.drift import noted
+from dqindex.index.folder import IndexWriter, Manifest, read_manifest, write_folder
+from dqindex.index.labels import Labels, check_embeddable, relabel
+from dqindex.index.mapping import refuse_mapped
+from dqindex.index.names import Names
+from dqindex.index.saving import Version, check_version, manifest_of, write_files
+from dqindex.index.searchable import SearchableIndex
+from dqindex.index.truth import Witness, check_true
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
-from dqindex.vectors import open_vectors
-from dqindex.vectors.ids import check_ids
-from dqindex.vectors.queries import check_queries
+from dqindex.vectors import VectorSource, open_vectors
+from dqindex.vectors.rescaled import RescaledVectors
 
 
-class SearchResult(NamedTuple):
-    """Neighbours, the nearest first.
-
-    Attributes
-    ----------
-    ids : (n_queries, k) array
-        The catalogue's ids, or positions if it has none: int64, or an object array of str, or of
-        int where the catalogue's are uint64. Where fewer than k were found -1, or None in an
-        object array.
-    distances : (n_queries, k) float32
-        As FAISS gives them: squared L2 for ``l2``; inner product (larger is nearer) for ``ip``;
-        squared L2 of unit vectors, which is 2 - 2 cos, for ``cosine``.
-    positions : (n_queries, k) int64
-        Row of each neighbour in the vectors that were indexed, -1 where there is none.
-    """
-
-    ids: npt.NDArray[Any]
-    distances: npt.NDArray[np.float32]
-    positions: npt.NDArray[np.int64]
-
-    def table(self, queries: Any = None) -> pa.Table:
-        """One row a query, to go on with in pandas, polars or SQL.
-
-        Parameters
-        ----------
-        queries : array-like of n_queries distinct integers or strings, optional
-            Their names; by default their rows.
-
-        Returns
-        -------
-        pyarrow.Table
-            ``query``; ``ids`` and ``distances``, lists of k, the nearest first; an id is null
-            where fewer were found.
-
-        Raises
-        ------
-        InputError
-            If `queries` are not one a row.
-        """
-        n, k = self.positions.shape
-        names = pa.array(np.arange(n)) if queries is None else check_ids(queries, n, "queries")
-        missing = (self.positions < 0).ravel()
-        flat = self.ids.ravel()
-        kind = None
-        if flat.dtype == object:
-            text = any(isinstance(one, str) for one in flat)
-            kind = pa.string() if text else pa.uint64()
-        found = pa.array(flat, kind, mask=missing)
-        distances = pa.array(self.distances.ravel())
-        return pa.table(
-            {
-                "query": names,
-                "ids": pa.FixedSizeListArray.from_arrays(found, k),
-                "distances": pa.FixedSizeListArray.from_arrays(distances, k),
-            }
-        )
-
-
-class DQIndex:
+class DQIndex(SearchableIndex):
     """A trained FAISS index with the catalogue's ids and the DQ model behind it.
 
-    Made by `dqindex.build_index` or `open_index`.
+    Made by `dqindex.build_index`, `open_index` or `merge_indexes`. Searches may run side by side in
+    several threads, with parameters and filters of their own; changes may not.
 
     Attributes
     ----------
     index : faiss.Index
-        Plain FAISS; all of its interface is there.
+        Plain FAISS, to search and to look into. Change it through the methods here: FAISS knows
+        nothing of the ids, and ends the process where it writes to an index that is mapped.
     manifest : dict
         Spec, metric, n, d, settings, versions: what ``dqindex info --json`` prints.
-    ids : pyarrow.Array or None
     model : DQModel or None
         Transform and codebooks, for specs that start with DQ and end in PQ.
     training_seconds : dict
         Seconds of each part of the training; empty for an index that was opened.
+    mapped : bool
+        Whether it is mapped from its file, and cannot be changed.
     """
 
     def __init__(
         self,
         index: faiss.Index,
         manifest: Manifest,
-        ids: pa.Array | None = None,
+        ids: pa.Array | Names | None = None,
         model: DQModel | None = None,
         training_seconds: dict[str, float] | None = None,
-    ) -> None:
-        self.index = index
-        self.manifest = manifest
-        self.ids = ids
-        self.model = model
-        self.training_seconds = training_seconds or {}
-
-    def __repr__(self) -> str:
-        return f"<DQIndex {self.spec} {self.manifest['metric']}: {self.n} x {self.d}>"
-
-    @property
-    def spec(self) -> str:
-        """The spec it was built from."""
-        return str(self.manifest["spec"])
-
-    @property
-    def n(self) -> int:
-        """Number of vectors."""
-        return int(self.index.ntotal)
-
-    @property
-    def d(self) -> int:
-        """Their width."""
-        return int(self.index.d)
-
-    @checked(parameters=instance(Mapping))
-    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Set FAISS search parameters by name: nprobe, efSearch, k_factor_rf, ht, ….
-
-        Raises
-        ------
-        SpecError
-            If this index has no parameter of that name.
-        """
-        space = faiss.ParameterSpace()
-        for name, value in parameters.items():
-            try:
-                space.set_index_parameter(self.index, name, float(value))
-            except (RuntimeError, ValueError):
-                raise SpecError(
-                    f"search parameter {name}={value} does not fit an index {self.spec!r}; IVF "
-                    "takes nprobe, HNSW efSearch, a refined index k_factor_rf"
-                ) from None
-
-    @checked(k=integer(1), parameters=or_none(instance(Mapping)), threads=or_none(integer(1)))
-    def search(
-        self,
-        queries: Any,
-        k: int = 10,
         *,
-        parameters: Mapping[str, Any] | None = None,
+        mapped: bool = False,
+        opened: Version | None = None,
+    ) -> None:
+        super().__init__(index, manifest, ids, model, mapped=mapped)
+        self.training_seconds = training_seconds or {}
+        # The folder it was opened from, and the files of that version.
+        self._opened = opened
+        self._witness = Witness(index)
+
+    # Change.
+
+    @checked(
+        block_rows=or_none(integer(1)),
+        threads=or_none(integer(1)),
+        progress=or_none(callback()),
+    )
+    def add(
+        self,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        block_rows: int | None = None,
         threads: int | None = None,
-    ) -> SearchResult:
-        """The `k` nearest neighbours of every query.
+        progress: Progress | None = None,
+    ) -> None:
+        """Add vectors under the training as it is; `save` then publishes them.
+
+        Warns (`DQWarning`) where their mean distortion is so much above that of the vectors it was
+        trained on that a new training would pay.
 
         Parameters
         ----------
-        queries : array (n_queries, d), path, or VectorSource
-        k : int
-        parameters : mapping, optional
-            FAISS search parameters; they stay set.
-        threads : int, optional
-            All CPUs by default.
+        vectors : array (n, d), path, or VectorSource
+            Read in blocks, twice: checked, then added.
+        ids : array-like of n integers or strings, optional
+            For a catalogue that has ids of its own; one that counts goes on counting.
+        block_rows, threads, progress
+            As in `build_index`.
 
         Raises
         ------
-        InputError, NonFiniteError
-            If the queries are of another width or not finite, or k is less than 1.
-        RangeError
-            If a query is longer than float32 can square: see `dqindex.vectors.extent`. Under
-            ``cosine`` none is.
-        SpecError
-            If a parameter does not exist.
+        InputError, NonFiniteError, RangeError
+            If the vectors do not fit, or an id is missing, known or given twice. Nothing is then
+            added.
         """
-        if isinstance(queries, str | Path):
-            queries = open_vectors(queries)
-        array = check_queries(
-            queries, "this index", width=self.d, metric=str(self.manifest["metric"])
-        )
-        if parameters:
-            self.set_parameters(parameters)
-        with thread_limit(threads):
-            distances, positions = self.index.search(array, int(k))
-            mend(self.index, array, positions, distances)
-        return SearchResult(self._named(positions), distances, positions)
+        source, metric = self._source(vectors, ids), str(self.manifest["metric"])
+        report = progress or no_progress
+        with thread_limit(threads), self._changed() as catalogue:
+            check_codecs(self.index, self.spec, metric, source.check(block_rows, report))
+            catalogue.add(source, block_rows, report)
+        self.manifest = noted(self.manifest, self.index, source)
 
-    def _named(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        if self.ids is None:
-            return positions
-        found = positions >= 0
-        taken = self.ids.take(pa.array(np.where(found, positions, 0).ravel()))
-        names = np.asarray(taken.to_numpy(zero_copy_only=False)).reshape(positions.shape)
-        if names.dtype == np.uint64:
-            # With -1 beside them numpy makes them floats, and int64 lacks their upper half.
-            names = names.astype(object)
-        if names.dtype == object:
-            names = names.copy()
-            names[~found] = None
-            return names
-        return np.where(found, names, np.int64(-1))
+    @checked(missing_ok=boolean())
+    def remove(self, ids: Any, *, missing_ok: bool = False) -> int:
+        """Remove the vectors of `ids`; stock FAISS, reading the file, does not find them either.
+
+        The others keep their ids, and those of an index that counts keep their numbers. A graph
+        (HNSW) is made anew.
+
+        Parameters
+        ----------
+        ids : array-like
+        missing_ok : bool
+            Leave out ids that are not there, and count them.
+
+        Returns
+        -------
+        int
+            How many were not there.
+
+        Raises
+        ------
+        InputError
+            If one is not there or given twice. Nothing is then removed.
+        SpecError
+            If FAISS gives no way to take such an index apart.
+        """
+        with self._changed() as catalogue:
+            return catalogue.remove(ids, missing_ok=missing_ok)
 
     @checked(
-        folder=Rule(lambda value: path().holds(value) or isinstance(value, IndexWriter), "a path")
+        block_rows=or_none(integer(1)),
+        threads=or_none(integer(1)),
+        progress=or_none(callback()),
     )
+    def update(
+        self,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        block_rows: int | None = None,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Replace the vectors of `ids` by others.
+
+        Parameters
+        ----------
+        vectors : array (n, d), path, or VectorSource
+        ids : array-like of n ids of the index
+            Those of `vectors` by default.
+        block_rows, threads, progress
+            As in `build_index`.
+
+        Raises
+        ------
+        InputError, NonFiniteError, RangeError
+            If the vectors do not fit, or an id is unknown or given twice. Nothing is then changed.
+        SpecError
+            If FAISS gives no way to take such an index apart.
+        """
+        source, metric = self._source(vectors, None), str(self.manifest["metric"])
+        ids = source.ids if ids is None else ids
+        if ids is None:
+            raise InputError(f"{source.name}: has no ids; say whose vectors these are")
+        report = progress or no_progress
+        with thread_limit(threads), self._changed() as catalogue:
+            check_codecs(self.index, self.spec, metric, source.check(block_rows, report))
+            catalogue.update(source, ids, block_rows, report)
+
+    def embed_ids(self) -> None:
+        """Put the catalogue's ids into the lists, so that stock FAISS returns them.
+
+        Raises
+        ------
+        SpecError
+            If the index has no lists, or finds rows by number in a refinement.
+        InputError
+            If the ids are not integers from 0 on.
+        """
+        check_embeddable(self.index, self._names, self.spec)
+        if self.embeds_ids:
+            return
+        with self._changed():
+            relabel(self.index, Labels(self._names, True).of)
+            self.manifest = {**self.manifest, "embeds_ids": True}
+
+    def _source(self, vectors: Any, ids: Any) -> VectorSource:
+        source = open_vectors(vectors, ids=ids)
+        return RescaledVectors(source) if self.manifest["metric"] == "cosine" else source
+
+    @contextmanager
+    def _changed(self) -> Iterator[Catalogue]:
+        """What is changed inside becomes this index; refused where it cannot be."""
+        if self.mapped:
+            refuse_mapped()
+        self._check_true()
+        catalogue = Catalogue(self.index, self._names, self.embeds_ids, self.spec)
+        self._known_places = None
+        try:
+            yield catalogue
+        finally:
+            self._names = catalogue.names
+            self._known_places, self._witness = None, Witness(self.index)
+            self.manifest = {**self.manifest, "n": self.n}
+
+    def _check_true(self) -> None:
+        if self._names.plain and self.n > self._names.n:
+            # Added to the FAISS index directly: their rows are their ids.
+            self._names = Names(None, self.n)
+        check_true(self.index, self._names, self._labels(), self._witness)
+
+    # Store.
+
+    @checked(folder=Rule(lambda to: isinstance(to, IndexWriter) or path().holds(to), "a path"))
     def save(self, folder: str | Path | IndexWriter) -> None:
         """Publish the index to `folder`, replacing one that stands there in a single step.
 
         Raises
         ------
-        StorageError, BusyError
+        StorageError
             If it can't be written; what stood there is then untouched.
+        BusyError
+            If another process is writing there, or has published another version since this index
+            was opened from there.
+        InputError
+            If the FAISS index was changed directly, so that the ids no longer fit.
         """
         if not isinstance(folder, IndexWriter):
             with write_folder(folder) as writer:
+                check_version(Path(folder), self._opened)
                 self.save(writer)
+                if self._opened is not None:
+                    self._opened = Path(folder).resolve(), read_manifest(folder)["files"]
             return
-        folder.write("index", lambda file: write_faiss(self.index, file))
-        if self.ids is not None:
-            ids = self.ids
-            folder.write("ids", lambda file: write_ids(ids, file))
-        if self.model is not None:
-            content = self.model.to_bytes()
-            folder.write("model", lambda file: file.write(content))
+        self._check_true()
+        self.manifest = manifest_of(self.index, self.manifest, self._names, self.training)
+        write_files(folder, self.index, self._names, self.model)
         folder.commit(self.manifest)
-
-
-@checked(folder=path())
-def open_index(folder: str | Path) -> DQIndex:
-    """Open an index folder; every file is verified against its SHA-256 before it is parsed.
-
-    Raises
-    ------
-    StorageError
-        If there is no index.
-    FileFormatError, IntegrityError
-        If it is of an unknown format, or damaged.
-    """
-
-    def load(manifest: Manifest, path: Path) -> DQIndex:
-        ids = model = None
-        with verified(path, manifest, "index") as file:
-            index = read_faiss(file)
-        if "ids" in manifest["files"]:
-            with verified(path, manifest, "ids") as file:
-                ids = read_ids(file, manifest["n"])
-        if "model" in manifest["files"]:
-            with verified(path, manifest, "model") as file:
-                model = DQModel.from_bytes(file.read(), file.name)
-        if index.ntotal != manifest["n"] or index.d != manifest["d"]:
-            raise IntegrityError(f"{path}: the manifest and the index disagree; build it again")
-        return DQIndex(index, manifest, ids, model)
-
-    return read_version(folder, load)

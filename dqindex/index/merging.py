@@ -1,0 +1,212 @@
+"""`merge_indexes`: shards of one training become one index; `build_like` makes such shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from dqindex._parameters import Rule, callback, checked, integer, or_none
+from dqindex._types import Progress, no_progress
+from dqindex.errors import InputError
+from dqindex.index.contents import check_composable, flat_codes, set_flat_codes
+from dqindex.index.folder import Manifest, read_manifest, read_version
+from dqindex.index.index import DQIndex
+from dqindex.index.labels import Labels, relabel
+from dqindex.index.names import Names, merged_names
+from dqindex.index.opening import names_in, open_index
+from dqindex.vectors import open_vectors
+
+# What a manifest says of the vectors that an index holds, not of its training.
+OF_THE_VECTORS = ("n", "counted", "embeds_ids", "target")
+
+
+@checked(progress=or_none(callback()))
+def merge_indexes(
+    indexes: Sequence[DQIndex | str | Path], *, progress: Progress | None = None
+) -> DQIndex:
+    """One index of the vectors of several that share a training, one after another.
+
+    It equals the index that adding all of them in this order would make: the same codes in every
+    list, in the same order (a graph is grown by the codes that are added to it). Indexes that count
+    their vectors go on counting: those of the second follow the first's.
+
+    Parameters
+    ----------
+    indexes : sequence of DQIndex or folders
+        They stay as they are. Of folders one is in memory at a time, beside the result.
+    progress : callable, optional
+        Called with (what, done, total): "merge", in vectors.
+
+    Returns
+    -------
+    DQIndex
+        Search parameters, settings and model are those of the first.
+
+    Raises
+    ------
+    InputError
+        If trainings or metrics differ, or an id is in two of them.
+    SpecError
+        If FAISS gives no way to take such an index apart.
+    StorageError, FileFormatError, IntegrityError
+        If a folder can't be opened.
+    """
+    if isinstance(indexes, str | bytes | Path) or not isinstance(indexes, Sequence):
+        raise InputError(f"indexes is {indexes!r}; give a list of indexes or folders")
+    if not indexes:
+        raise InputError("no index to merge; give at least one")
+    owners = [_owner(one, place) for place, one in enumerate(indexes)]
+    _check_alike([_manifest_of(one) for one in indexes], owners)
+    names = merged_names([_names_of(one) for one in indexes], owners)
+    report, done = progress or no_progress, 0
+    merged: DQIndex | None = None
+    for one, owner in zip(indexes, owners, strict=True):
+        part = _opened(one)
+        if merged is None:
+            check_composable(part.index, part.spec)
+            merged = part
+            training = merged.training
+        elif part.training != training:
+            raise InputError(_other_training(owners[0], owner))
+        else:
+            append(merged.index, part.index)
+        done += part.n
+        report("merge", min(done, names.n), names.n)
+    assert merged is not None  # noqa: S101 (told to the type checker; there is at least one)
+    embeds = bool(_manifest_of(indexes[0]).get("embeds_ids"))
+    return _made(merged, merged.index, names, embeds)
+
+
+@checked(
+    like=Rule(lambda value: isinstance(value, DQIndex | str | Path), "an index or a folder"),
+    block_rows=or_none(integer(1)),
+    threads=or_none(integer(1)),
+    progress=or_none(callback()),
+)
+def build_like(
+    vectors: Any,
+    like: DQIndex | str | Path,
+    *,
+    block_rows: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> DQIndex:
+    """An index of `vectors` under the training of another: a shard to merge, or a rebuild.
+
+    Parameters
+    ----------
+    vectors : array (n, d), path, or VectorSource
+    like : DQIndex or folder
+        It stays as it is.
+    block_rows, threads, progress
+        As in `build_index`.
+
+    Returns
+    -------
+    DQIndex
+
+    Raises
+    ------
+    InputError, NonFiniteError, RangeError, FileFormatError
+        If the vectors are unusable.
+    StorageError, FileFormatError, IntegrityError
+        If the folder can't be opened.
+    """
+    source = open_vectors(vectors)
+    opened = _opened(like)
+    opened.index.reset()
+    ids = source.ids
+    names = Names(None if ids is None else ids[:0], 0)
+    made = _made(opened, opened.index, names, embeds=False)
+    made.add(source, block_rows=block_rows, threads=threads, progress=progress)
+    if _manifest_of(like).get("embeds_ids"):
+        made.embed_ids()
+    return made
+
+
+def _made(like: DQIndex, index: Any, names: Names, embeds: bool) -> DQIndex:
+    manifest = {name: like.manifest[name] for name in like.manifest if name not in OF_THE_VECTORS}
+    trained = (manifest.pop("distortion", None) or {}).get("trained")
+    manifest["n"] = names.n
+    if trained is not None:
+        manifest["distortion"] = {"trained": trained}
+    made = DQIndex(index, manifest, names, like.model)
+    if embeds:
+        made.embed_ids()
+    return made
+
+
+def append(index: Any, other: Any) -> None:
+    """Move the vectors of `other` to the end of `index`; their lists hold rows."""
+    index, other = faiss.downcast_index(index), faiss.downcast_index(other)
+    if isinstance(index, faiss.IndexPreTransform):
+        append(index.index, other.index)
+        index.ntotal = index.index.ntotal
+    elif isinstance(index, faiss.IndexRefine):
+        append(index.base_index, other.base_index)
+        append(index.refine_index, other.refine_index)
+        index.ntotal = index.refine_index.ntotal
+    elif hasattr(index, "hnsw"):
+        if other.ntotal:
+            storage = faiss.downcast_index(index.storage)
+            more = faiss.downcast_index(other.storage)
+            codes = np.concatenate([flat_codes(storage), flat_codes(more)])
+            index.add(more.reconstruct_n(0, more.ntotal))
+            set_flat_codes(storage, codes)
+    else:
+        index.merge_from(other, index.ntotal if isinstance(index, faiss.IndexIVF) else 0)
+
+
+def _opened(one: DQIndex | str | Path) -> DQIndex:
+    """A copy that may be changed, whose lists hold rows."""
+    if isinstance(one, DQIndex):
+        copy = DQIndex(faiss.clone_index(one.index), one.manifest, one.names, one.model)
+    else:
+        copy = open_index(one)
+    if copy.embeds_ids:
+        relabel(copy.index, Labels(copy.names, True).rows)
+    return copy
+
+
+def _owner(one: Any, place: int) -> str:
+    if isinstance(one, DQIndex):
+        return f"index {place}"
+    if isinstance(one, str | Path):
+        return str(one)
+    raise InputError(f"indexes: {one!r} is no index; give a DQIndex or a folder")
+
+
+def _manifest_of(one: DQIndex | str | Path) -> Manifest:
+    return one.manifest if isinstance(one, DQIndex) else read_manifest(one)
+
+
+def _names_of(one: DQIndex | str | Path) -> Names:
+    if isinstance(one, DQIndex):
+        return one.names
+    return read_version(one, lambda manifest, path: names_in(manifest, path, later=False))
+
+
+def _check_alike(manifests: Sequence[Manifest], owners: Sequence[str]) -> None:
+    """Refuse, before anything is loaded, what the manifests tell apart."""
+    first = manifests[0]
+    for manifest, owner in zip(manifests, owners, strict=True):
+        for field in ("metric", "d"):
+            if manifest[field] != first[field]:
+                raise InputError(
+                    f"{owner}: its {field} is {manifest[field]}, and that of {owners[0]} "
+                    f"{first[field]}; merge indexes of one training"
+                )
+        known = [one.get("training") for one in (first, manifest)]
+        if None not in known and known[0] != known[1]:
+            raise InputError(_other_training(owners[0], owner))
+
+
+def _other_training(first: str, other: str) -> str:
+    return (
+        f"{other}: was trained apart from {first}, so that its codes mean other things; build it "
+        f"with --like {first} (build_like), or add its vectors"
+    )

@@ -1,0 +1,265 @@
+"""`SearchableIndex`: what can be asked of an index, with ids and with settings for one call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faiss
+import pyarrow as pa
+
+from dqindex._parameters import checked, instance, integer, number, or_none
+from dqindex._types import Float32
+from dqindex.errors import InputError, SpecError
+from dqindex.index.answers import RangeResult, SearchResult
+from dqindex.index.contents import Places
+from dqindex.index.decoding import reconstruct
+from dqindex.index.fingerprint import training_fingerprint
+from dqindex.index.folder import Manifest
+from dqindex.index.labels import Labels
+from dqindex.index.mapping import make_tables
+from dqindex.index.names import Mask, Names
+from dqindex.index.parameters import check_parameters, set_for_good, takes_parameters
+from dqindex.index.ranges import Within
+from dqindex.index.searching import Search
+from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.model import DQModel
+from dqindex.vectors import open_vectors
+from dqindex.vectors.queries import check_queries
+
+
+class SearchableIndex:
+    """A trained FAISS index and the ids of its rows: to search and to look into.
+
+    Parameters
+    ----------
+    index : faiss.Index
+    manifest : dict
+    ids : pyarrow.Array or Names, optional
+    model : DQModel, optional
+    mapped : bool
+        Whether it is mapped from its file.
+    """
+
+    def __init__(
+        self,
+        index: faiss.Index,
+        manifest: Manifest,
+        ids: pa.Array | Names | None = None,
+        model: DQModel | None = None,
+        *,
+        mapped: bool = False,
+    ) -> None:
+        self.index = index
+        self.manifest = manifest
+        self.model = model
+        self.mapped = mapped
+        self._names = ids if isinstance(ids, Names) else Names(ids, int(index.ntotal))
+        self._lock = threading.Lock()
+        self._known_places: Places | None = None
+        self._ready = not mapped
+
+    def __repr__(self) -> str:
+        return f"<DQIndex {self.spec} {self.manifest['metric']}: {self.n} x {self.d}>"
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __contains__(self, id_: object) -> bool:
+        try:
+            return bool(self._names.find([id_])[0] >= 0)
+        except InputError:
+            return False
+
+    @property
+    def spec(self) -> str:
+        """The spec it was built from."""
+        return str(self.manifest["spec"])
+
+    @property
+    def n(self) -> int:
+        """Number of vectors."""
+        return int(self.index.ntotal)
+
+    @property
+    def d(self) -> int:
+        """Their width."""
+        return int(self.index.d)
+
+    @property
+    def ids(self) -> pa.Array | None:
+        """The ids by row, or None where they are 0 … n - 1."""
+        return self._names.array
+
+    @property
+    def names(self) -> Names:
+        """The ids by row, and how they go on."""
+        return self._names
+
+    @property
+    def embeds_ids(self) -> bool:
+        """Whether the lists of the FAISS index hold the ids themselves."""
+        return bool(self.manifest.get("embeds_ids", False))
+
+    @property
+    def training(self) -> str:
+        """Fingerprint of the training: indexes that share it can be merged."""
+        return training_fingerprint(self.index)
+
+    @checked(parameters=instance(Mapping))
+    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Set FAISS search parameters that stay: nprobe, efSearch, k_factor_rf, ….
+
+        `save` stores them. For a single search give them to `search`.
+
+        Raises
+        ------
+        SpecError
+            If this index has no parameter of that name, or it cannot have that value.
+        """
+        set_for_good(self.index, check_parameters(parameters, self.index, self.spec))
+
+    @checked(k=integer(1), parameters=or_none(instance(Mapping)), threads=or_none(integer(1)))
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        filter: Any = None,
+        exclude: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        threads: int | None = None,
+    ) -> SearchResult:
+        """The `k` nearest neighbours of every query.
+
+        Parameters
+        ----------
+        queries : array (n_queries, d), path, or VectorSource
+        k : int
+        filter, exclude : array-like of ids, or boolean array (n,), optional
+            Search among these alone; leave these out. Ids that the index does not have change
+            nothing. Where the lists that are probed hold fewer than k of the rows that are left,
+            more are probed, until k are found or there are no more.
+        parameters : mapping, optional
+            FAISS search parameters for this search alone: see `set_parameters`.
+        threads : int, optional
+            All CPUs by default.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If the queries are of another width or not finite, or k is not an integer of at least 1.
+        RangeError
+            If a query is longer than float32 can square: see `dqindex.vectors.extent`. Under
+            ``cosine`` none is.
+        SpecError
+            If a parameter does not exist, or cannot have that value.
+        """
+        settings = self._settings(parameters)
+        array = self._queries(queries)
+        mask = self._mask(filter, exclude)
+        names, labels = self._names, self._labels()
+        with thread_limit(threads):
+            self._prepare()
+            ask = Search(self.index, settings, mask, labels.of, self._places)
+            distances, found = ask.run(array, int(k))
+        positions = labels.rows(found)
+        return SearchResult(names.take(positions), distances, positions)
+
+    @checked(radius=number(), parameters=or_none(instance(Mapping)), threads=or_none(integer(1)))
+    def range_search(
+        self,
+        queries: Any,
+        radius: float,
+        *,
+        filter: Any = None,
+        exclude: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        threads: int | None = None,
+    ) -> RangeResult:
+        """All neighbours within `radius` of every query, the nearest first.
+
+        Within is: at a squared distance below `radius` for ``l2`` and ``cosine``, with a product
+        above it for ``ip``. An IVF looks into the lists that it probes, as in `search`; codes of
+        fast-scan, of graphs and of refinements are all compared, as FAISS has no right way there.
+
+        Parameters
+        ----------
+        queries : array (n_queries, d), path, or VectorSource
+        radius : float
+        filter, exclude, parameters, threads
+            As in `search`.
+
+        Raises
+        ------
+        InputError, NonFiniteError, RangeError, SpecError
+            As `search` does.
+        """
+        settings = self._settings(parameters)
+        array = self._queries(queries)
+        mask = self._mask(filter, exclude)
+        names, labels = self._names, self._labels()
+        with thread_limit(threads):
+            self._prepare()
+            ask = Within(self.index, settings, mask, labels.rows, self._places)
+            limits, distances, positions = ask.run(array, float(radius))
+        return RangeResult(limits, names.take(positions), distances, positions)
+
+    def reconstruct(self, ids: Any) -> Float32:
+        """The vectors of `ids` as the index knows them, shape (len(ids), d).
+
+        A refinement gives what it keeps (``RFlat`` the exact vectors), other indexes what the codes
+        stand for; for ``cosine`` of length 1.
+
+        Raises
+        ------
+        InputError
+            If an id is unknown or stands twice.
+        SpecError
+            If a transform cannot be undone.
+        """
+        rows = self._names.rows(ids)
+        return reconstruct(self.index, rows, self._places, self.spec)
+
+    def _settings(self, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+        settings = check_parameters(parameters, self.index, self.spec)
+        if settings and not takes_parameters(self.index):
+            raise SpecError(
+                f"spec {self.spec!r}: FAISS takes no parameters for one search of such an index; "
+                "set them by set_parameters"
+            )
+        return settings
+
+    def _queries(self, queries: Any) -> Float32:
+        if isinstance(queries, str | Path):
+            queries = open_vectors(queries)
+        return check_queries(
+            queries, "this index", width=self.d, metric=str(self.manifest["metric"])
+        )
+
+    def _mask(self, chosen: Any, excluded: Any) -> Mask | None:
+        """The rows that may be found; None for all."""
+        mask = None if chosen is None else self._names.mask(chosen, "filter")
+        if excluded is not None:
+            out = self._names.mask(excluded, "exclude")
+            mask = ~out if mask is None else mask & ~out
+        return mask
+
+    def _labels(self) -> Labels:
+        return Labels(self._names, self.embeds_ids)
+
+    def _places(self, core: Any) -> Places:
+        """Where the rows are in the lists; found once, until the index changes."""
+        with self._lock:
+            if self._known_places is None:
+                self._known_places = Places(core, self._labels().rows)
+            return self._known_places
+
+    def _prepare(self) -> None:
+        """Make what a mapped index lacks until it is first searched."""
+        with self._lock:
+            if not self._ready:
+                make_tables(self.index)
+                self._ready = True
