@@ -70,6 +70,12 @@ def built(kind: type, fit: tuple[str, ...] = ()) -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value may be a name that is then written to."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One of each class, small, and files of them."""

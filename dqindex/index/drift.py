@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import faiss
 import numpy as np
 
 from dqindex._types import Float32
-from dqindex.errors import DQWarning
+from dqindex.errors import warn
 from dqindex.index.adding import apply_transform, coarse_residuals
 from dqindex.index.anatomy import dissect
 from dqindex.index.folder import Manifest
@@ -105,12 +104,10 @@ def noted(manifest: Manifest, index: Any, source: VectorSource) -> Manifest:
     record["added"] = (record.get("added", 0.0) * before + new[0] * source.n) / total
     record["added_rows"] = total
     if _look_different(new, old):
-        warnings.warn(
+        warn(
             f"{source.name}: the codes lose {new[0] / old:.2f} times as much of these vectors as "
             f"of those that the index was trained on ({new[0]:.4g} and {old:.4g} a vector); they "
-            "look different, so build a new index before there are many",
-            DQWarning,
-            stacklevel=4,
+            "look different, so build a new index before there are many"
         )
     return {**manifest, "distortion": record}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import faiss
 
-from dqindex.errors import DQIndexError, DQWarning, InputError, IntegrityError
+from dqindex.errors import DQIndexError, InputError, IntegrityError, warn
 from dqindex.index.anatomy import dissect
 from dqindex.index.contents import leaves
 from dqindex.storage.files import atomic_file
@@ -46,11 +45,9 @@ def map_faiss(path: Path) -> Any:
         raise IntegrityError(f"{path}: FAISS cannot map it ({error})") from None
     read = sorted({type(one).__name__ for one in leaves(index) if "FastScan" in type(one).__name__})
     if read:
-        warnings.warn(
+        warn(
             f"{path.name}: FAISS cannot map the codes of {', '.join(read)}: they were read into "
-            "memory",
-            DQWarning,
-            stacklevel=2,
+            "memory"
         )
     for name in WRITERS:
         if hasattr(index, name):
