@@ -5,8 +5,8 @@
 Cosmic Ray proposes the changes; a fixed seed samples places from each package and one change for
 each place. The changes are made in a copy of the repository, one at a time, and each runs the
 tests that `scripts/mutation.toml` names as nearest. A change that no test notices survives: it is
-printed with its diff. Either a test is missing, or the change makes no difference and a comment in
-the code may say why.
+printed with its diff. Either a test is missing, or the change makes no difference that a test may
+ask for: such lines stand in the configuration with the reason, and are counted apart.
 """
 
 from __future__ import annotations
@@ -123,14 +123,37 @@ def passes(root: Path, tests: list[str], timeout: float | None) -> bool | None:
             process.wait()
 
 
-def measure(root: Path, package: dict[str, list[str]], size: int, seed: int) -> dict[str, object]:
+def is_equivalent(mutant: Mutant, before: str, after: str, known: list[dict[str, str]]) -> bool:
+    """Whether `known` says that this change makes no difference.
+
+    An entry has a ``file``, the ``line`` as it stands there, a reason ``why``, and what the line
+    ``becomes`` where not any change of it is meant.
+    """
+    old, new = (text.splitlines()[mutant.line - 1].strip() for text in (before, after))
+    return any(
+        (entry["file"], entry["line"], entry.get("becomes", new)) == (mutant.file, old, new)
+        for entry in known
+    )
+
+
+def check_equivalent(root: Path, known: list[dict[str, str]]) -> None:
+    """End if a line that makes no difference is no longer there."""
+    for entry in known:
+        lines = map(str.strip, (root / entry["file"]).read_text().splitlines())
+        if entry["line"] not in lines or not entry["why"]:
+            raise SystemExit(f"[[equivalent]]: {entry['file']} has no line {entry['line']!r}")
+
+
+def measure(
+    root: Path, package: dict[str, list[str]], known: list[dict[str, str]], size: int, seed: int
+) -> dict[str, object]:
     """Run the sample of one package and print each survivor as it is found."""
     began = time.monotonic()
     if not passes(root, nearest("", package["tests"]), None):
         raise SystemExit(f"the tests fail before any change: {package['tests']}")
     timeout = 60 + 4 * (time.monotonic() - began)
     survivors = []
-    killed = timed_out = 0
+    killed = timed_out = equivalent = 0
     chosen = sample(root, package["files"], size, seed)
     for mutant in chosen:
         file = root / mutant.file
@@ -143,7 +166,9 @@ def measure(root: Path, package: dict[str, list[str]], size: int, seed: int) -> 
             file.write_text(before)
         killed += passed is False
         timed_out += passed is None
-        if passed:
+        if passed and is_equivalent(mutant, before, after, known):
+            equivalent += 1
+        elif passed:
             lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=2, lineterm="")
             diff = "\n".join(list(lines)[2:])
             survivors.append({"file": mutant.file, "line": mutant.line, "diff": diff})
@@ -153,8 +178,10 @@ def measure(root: Path, package: dict[str, list[str]], size: int, seed: int) -> 
         "mutants": len(chosen),
         "killed": killed,
         "timed_out": timed_out,
+        "equivalent": equivalent,
         "survived": len(survivors),
         "score": round(noticed / len(chosen), 3) if chosen else None,
+        "score_without_equivalent": round(noticed / max(len(chosen) - equivalent, 1), 3),
         "seconds_of_the_tests": round((timeout - 60) / 4, 1),
         "survivors": survivors,
     }
@@ -176,6 +203,8 @@ def main() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=options.root, capture_output=True, check=True, text=True
     )
+    known = config["equivalent"]
+    check_equivalent(options.root, known)
     results = {}
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         copy = Path(folder)
@@ -183,7 +212,7 @@ def main() -> None:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(options.root / name, copy / name)
         for name in options.packages:
-            results[name] = measure(copy, config[name], options.sample, options.seed)
+            results[name] = measure(copy, config[name], known, options.sample, options.seed)
             shown = {key: value for key, value in results[name].items() if key != "survivors"}
             print(f"{name}: {shown}", flush=True)
             if options.output:

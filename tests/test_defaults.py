@@ -11,6 +11,9 @@ import pytest
 from dqindex import DQVAE, DQModel, DQTransform, ProductCodebooks, semantic_ids
 from dqindex.cli.fit import command as fit
 from dqindex.cli.sids.extract import command as extract
+from dqindex.quantizer.family import new_model
+from dqindex.quantizer.kmeans import train_kmeans
+from dqindex.quantizer.polish import polish
 
 
 def defaults(function: Any) -> dict[str, Any]:
@@ -38,6 +41,26 @@ def test_semantic_ids_have_those_of_the_model():
     }
     assert {"n_subspaces", "n_codewords", "coarse", "balance", "seed"} <= set(shared)
     assert shared.items() <= MODEL.items()
+
+
+@pytest.mark.parametrize("function", [new_model, DQModel.rq, train_kmeans, polish])
+def test_functions_have_those_of_the_model(function):
+    own = {"polish", "beam", "n_levels"}  # which depend on the method
+    shared = {name: value for name, value in defaults(function).items() if name not in own}
+    assert {name: MODEL[name] for name in shared if name in MODEL} == {
+        name: value for name, value in shared.items() if name in MODEL
+    }
+    assert {"n_codewords", "seed"} & set(shared)
+
+
+def test_methods_have_the_rounds_and_the_beam_that_are_told():
+    assert [(one.polish, one.beam) for one in (new_model("dq", 4), new_model("rq", 4))] == [
+        (0, 1),
+        (5, 8),
+    ]
+    assert "by default 5 where" in (inspect.getdoc(new_model) or "")
+    assert "by default 8 where" in (inspect.getdoc(new_model) or "")
+    assert defaults(DQModel.rq)["n_levels"] == 4
 
 
 @pytest.mark.parametrize("command", [fit, extract], ids=["fit", "extract"])
