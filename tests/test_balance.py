@@ -195,3 +195,20 @@ def test_an_axis_without_variance_counts_as_the_smallest():
         assert found.imbalance == pytest.approx(2 / 1.5 - 1)
     assert deal([0.0, 0.0], 2, "log-variance").imbalance == 0
     assert deal([0.0, 0.0], 2).imbalance == 0
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "objective", "expected"),
+    [
+        (3, "log-variance", 1.430240207e-04),  # thirteen axes a group: swaps of one for one
+        (4, "variance", 9.066183137e-04),
+        (6, "variance", 3.022061046e-03),
+        (6, "log-variance", 7.148221887e-05),
+        (13, "variance", 1.752795406e-02),
+        (13, "log-variance", 2.660650697e-02),
+    ],
+)
+def test_deals_are_as_even_as_they_were(n_groups, objective, expected):
+    """The bytes of models follow from a deal: another is made on purpose, and said."""
+    values = 1.0 + np.arange(39) * 7919 % 1009
+    assert deal(values, n_groups, objective).imbalance == pytest.approx(expected, rel=1e-6)

@@ -86,3 +86,40 @@ def test_docstrings_say_the_default(estimator):
 def test_parameters_are_in_the_declared_ones():
     for estimator in (DQTransform, ProductCodebooks, DQModel, DQVAE):
         assert set(estimator._parameters) == set(estimator.parameter_names())
+
+
+LEAST = {
+    "n_subspaces": 1,
+    "n_components": 1,
+    "seed": 0,
+    "n_iter": 1,
+    "n_redo": 1,
+    "max_points_per_codeword": 1,
+    "polish": 0,
+    "beam": 1,
+    "n_epochs": 1,
+    "batch_size": 1,
+}
+
+
+@pytest.mark.parametrize("estimator", [DQTransform, ProductCodebooks, DQModel, DQVAE])
+def test_the_least_that_a_parameter_may_be(estimator):
+    for name, rule in estimator._parameters.items():
+        if name in LEAST:
+            assert rule.holds(LEAST[name]), name
+            assert not rule.holds(LEAST[name] - 1), name
+        elif name in ("n_codewords", "coarse"):
+            lists = estimator is not DQVAE
+            assert rule.holds([1, 1]) == lists
+            assert not rule.holds([1, 0])
+            assert rule.holds(1) == (name == "n_codewords")
+            assert not rule.holds(0)
+        elif name == "beta":
+            assert rule.holds(0)
+            assert not rule.holds(-1e-9)
+        elif name == "learning_rate":
+            assert rule.holds(1e-9)
+            assert not rule.holds(0)
+        else:
+            assert name in ("balance", "center", "init", "optimizer"), name
+            assert not rule.holds("nonsense")

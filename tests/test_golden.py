@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
-from dqindex import DQModel, SemanticIds, open_index, read_sids
+from dqindex import DQModel, SemanticIds, open_index, read_sids, semantic_ids
 from dqindex.bench.results import FORMAT_VERSION as BENCH_VERSION
 from dqindex.bench.results import open_results, read_results
 from dqindex.index.folder import FORMAT_VERSION
@@ -25,6 +26,26 @@ def test_models(version):
     answers = np.load(GOLDEN / f"model-v{version}.npz")
     model = DQModel.load(GOLDEN / f"model-v{version}.safetensors")
     np.testing.assert_array_equal(model.encode(answers["x"]), answers["codes"])
+
+
+def test_training_gives_the_model_that_it_gave():
+    """A change of what is learned from the same vectors is made on purpose, and said."""
+    x = np.load(GOLDEN / f"model-v{MODEL_VERSION}.npz")["x"]
+    then = DQModel.load(GOLDEN / f"model-v{MODEL_VERSION}.safetensors")
+    now = DQModel(2, [4, 6], coarse=(3,)).fit(x)
+    tensors = load(now.to_bytes())
+    for name, expected in load(then.to_bytes()).items():
+        np.testing.assert_allclose(tensors[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(now.encode(x), then.encode(x))
+
+
+def test_extracting_gives_the_map_that_it_gave():
+    answers = np.load(GOLDEN / f"map-v{MAP_VERSION}" / "answers.npz")
+    x = answers["x"][:250]
+    made = semantic_ids(x, n_subspaces=3, n_codewords=4, unique="suffix")
+    for what in ("codes", "base_codes"):
+        np.testing.assert_array_equal(getattr(made, what), answers[f"plain_{what}"])
+    np.testing.assert_allclose(made.distortion, answers["plain_distortion"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))

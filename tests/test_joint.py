@@ -26,7 +26,7 @@ SHAPES = [
 
 @pytest.fixture(scope="module")
 def x():
-    return clustered(600, 8, seed=3)
+    return clustered(599, 8, seed=3)
 
 
 def fitted(x, coarse, n_subspaces, n_codewords, n_components=None, **settings):
@@ -138,17 +138,23 @@ def test_polish_pays_on_vectors_that_were_not_trained_on():
 
 def test_it_ends_once_little_is_gained(x):
     model = DQModel.rq(2, 4).fit(x)
-    told = []
-    train_jointly(
-        x,
-        model.transform_,
-        Atoms(model.coarse_, model.codebooks_.codebooks_),
-        rounds=500,
-        width=8,
-        progress=lambda *what: told.append(what),
-    )
-    assert told[0] == ("polish", 1, 500)
-    assert 1 < len(told) < 100
+    start = Atoms(model.coarse_, model.codebooks_.codebooks_)
+
+    def lost_after(rounds, progress=None):
+        """Distortion of the codes that a next round would start from."""
+        atoms = train_jointly(x, model.transform_, start, rounds=rounds, width=8, progress=progress)
+        codes = beam_codes(x, model.transform_, atoms, 8)
+        return _fitted(x, model.transform_, atoms, codes)[1]
+
+    told: list[tuple[str, int, int]] = []
+    last = lost_after(500, lambda *what: told.append(what))
+    assert told == [("polish", done, 500) for done in range(1, len(told) + 1)]
+    assert 2 < len(told) < 100
+    lost = [lost_after(rounds) for rounds in range(len(told))]
+    gains = -np.diff(lost) / lost[1:]
+    assert (gains[:-1] >= 1e-3).all()  # what a round must gain for another
+    assert gains[-1] < 1e-3
+    assert last <= lost[-1] * (1 + 1e-6)
 
 
 def test_the_file_keeps_the_beam(tmp_path, x):

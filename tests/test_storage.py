@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -31,8 +32,8 @@ from dqindex.storage.files import (
 )
 from dqindex.storage.lock import exclusive
 from dqindex.storage.outputs import check_output, refuse_inputs
-from dqindex.storage.reading import read_regular
-from dqindex.storage.records import Each, Format, Maybe, Named, any_number
+from dqindex.storage.reading import open_regular, read_regular
+from dqindex.storage.records import Each, Format, Maybe, Named, any_number, anything, seal
 from dqindex.storage.scratch import scratch_file, scratch_matrix
 
 
@@ -381,13 +382,66 @@ def test_a_record_comes_back_however_it_is_spaced():
         ({"named": {"x": "y"}}, "named.x is 'y'; it must be a number"),
         ({"named": {"x": True}}, "named.x is True"),
         ({"named": []}, r"named is \[\]; it must be an object"),
-        ({"named": {"x": "y" * 100}}, "named.x is 'y{59}…; it must"),
+        ({"named": {"x": "y" * 58}}, "named.x is 'y{58}'; it must"),
+        ({"named": {"x": "y" * 59}}, "named.x is 'y{59}…; it must"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(change, message):
     record = {**WHOLE, **change, "format": FORM.name, "format_version": 1}
     with pytest.raises(FileFormatError, match=message):
         FORM.check(record, "f")
+
+
+def test_a_seal_is_of_what_a_record_says():
+    # Files that are out there carry seals of this form.
+    assert (
+        seal({"b": [1, 0.5], "a": None})
+        == hashlib.sha256(b'{"a":null,"b":[1,0.5]}').hexdigest()[:32]
+    )
+    assert seal({"a": None, "b": (1, 0.5), "checksum": "x"}) == seal({"b": [1, 0.5], "a": None})
+    assert FORM.write(WHOLE) == {
+        **WHOLE,
+        "format": "dqindex-test",
+        "format_version": 2,
+        "checksum": seal({**WHOLE, "format": "dqindex-test", "format_version": 2}),
+    }
+
+
+def test_anything_is_anything_and_a_number_is_a_number():
+    values: list[object] = [None, 0, "", [], {}]
+    assert all(anything().holds(value) for value in values)
+    assert all(any_number().holds(one) for one in (1, 0.5, float("nan")))
+    for wrong in (True, "1", None):
+        assert not any_number().holds(wrong)
+
+
+@pytest.mark.parametrize("version", [0, 3, -1, "2", 2.0, None])
+def test_a_version_that_is_not_known_is_refused(version):
+    record = {**WHOLE, "format": FORM.name, "format_version": version}
+    message = f"f: test format {version}, this dqindex reads 2; upgrade dqindex"
+    with pytest.raises(FileFormatError, match=re.escape(message)):
+        FORM.check(record, "f")
+    with pytest.raises(FileFormatError, match="f: not a test's record"):
+        FORM.check({**record, "format": "other"}, "f")
+    # An older version has no checksum: one that has it was edited.
+    with pytest.raises(IntegrityError):
+        FORM.check({**FORM.write(WHOLE), "format_version": 1}, "f")
+    for data in ("", "{", "[" * 100_000):
+        with pytest.raises(FileFormatError, match="f: not JSON"):
+            FORM.parse(data, "f")
+
+
+def test_a_file_that_is_not_there_is_told_from_one_that_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "none")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StorageError, match="loop: cannot be read"):
+        open_regular(tmp_path / "loop")
+    (tmp_path / "one").write_bytes(b"abc")
+    with open_regular(tmp_path / "one") as file:
+        assert file.name == str(tmp_path / "one")
+        assert file.read() == b"abc"
+    assert read_regular(str(tmp_path / "one")) == b"abc"
 
 
 def test_a_number_that_no_float_holds_is_no_number():

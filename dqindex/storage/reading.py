@@ -106,5 +106,4 @@ def names_its_writer(file: IO[bytes], name: str | Path, remedy: str) -> bool:
         If it is not Parquet, or damaged.
     """
     with content(name, "Parquet", remedy):
-        file.seek(0)
         return bool(pq.read_metadata(pa.PythonFile(file, mode="r")).created_by)
