@@ -19,6 +19,7 @@ from conftest import clustered
 import dqindex
 from dqindex import errors
 from dqindex.sids.append import append
+from dqindex.sids.formats import export
 from dqindex.sids.refit import refit
 
 WRONG: dict[str, Any] = {
@@ -186,7 +187,7 @@ def target(name: str, things: dict[str, Any]) -> Target:
         "SemanticIds.append": (sids.append, {"vectors": X[300:]}, append),
         "SemanticIds.attach": (sids.attach, {"model": sids.model}),
         "SemanticIds.evaluate": (sids.evaluate, {"vectors": X[:300]}),
-        "SemanticIds.export": (sids.export, {"path": folder / "x.csv", "form": "csv"}),
+        "SemanticIds.export": (sids.export, {"path": folder / "x.csv", "form": "csv"}, export),
         "SemanticIds.find": (sids.find, {"tuples": sids.codes}),
         "SemanticIds.rows_of": (sids.rows_of, {"ids": [3, 4]}),
         "SemanticIds.load": (dqindex.SemanticIds.load, {"path": folder / "map.parquet"}),
@@ -243,6 +244,7 @@ def settings_of(name: str) -> Any:
     return {
         "build_to_target": dqindex.build_index,
         "SemanticIds.append": append,
+        "SemanticIds.export": export,
         "SemanticIds.refit": refit,
         "ProductCodebooks.from_codebooks": dqindex.ProductCodebooks,
     }.get(name)

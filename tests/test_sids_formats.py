@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import clustered
 
+from dqindex.cli.options import MAP_FORMATS
 from dqindex.errors import FileFormatError, InputError, IntegrityError
-from dqindex.sids.formats import FORMATS, ids_beside, not_kept
+from dqindex.sids.formats import FORMATS, WITHOUT_ITEMS, ids_beside, not_kept
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.titles import read_titles
 
@@ -43,7 +44,7 @@ EDGES: dict[str, list[int] | list[str]] = {
 
 
 @pytest.mark.parametrize("kind", EDGES)
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [form for form in FORMATS if form not in WITHOUT_ITEMS])
 def test_ids_come_back_exactly(tmp_path, kind, form):
     ids = pa.array(EDGES[kind], getattr(pa, kind)())
     sids = map_of([[0, 1], [2, 0], [1, 1]], [3, 2], ids)
@@ -344,6 +345,10 @@ def test_appended_ids_widen_the_type(catalogue):
 
 
 # The command line.
+
+
+def test_the_command_line_knows_all_formats():
+    assert list(FORMATS) == MAP_FORMATS
 
 
 def test_commands_take_foreign_maps(run, tmp_path):

@@ -139,7 +139,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 
 
 # How to read a map that is not dqindex's own.
-MAP_FORMATS = ["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse"]
+MAP_FORMATS = ["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse", "trie"]
 map_format = click.option(
     "--format",
     "form",

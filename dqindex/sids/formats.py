@@ -9,13 +9,17 @@
 - ``npy``: the matrix of codes, in the map's order; the ids, where the map has its own, in a file
   beside it (`ids_beside`).
 - ``reverse``: ``{"codes": […], "items": […]}`` a line: which items have an ID.
+- ``trie``: which tokens may follow a prefix, without the items: arrays in a ``.npz``, or a
+  ``.json`` (see `dqindex.sids.trie`). Tokens are those of ``offset``.
+
+In ``offset`` and ``trie`` the vocabulary may `start` behind tokens that a generator has already.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +27,79 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dqindex._parameters import checked, integer, text
+from dqindex._parameters import path as path_rule
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
-from dqindex.sids import map_file
+from dqindex.sids import map_file, trie
 from dqindex.sids.map import SidMap
 from dqindex.sids.readers import MOST_CODE, READERS, Columns, Found
-from dqindex.sids.writers import WRITERS
-from dqindex.storage.files import atomic_file
+from dqindex.sids.writers import WRITERS, Settings
+from dqindex.storage.files import HashingFile, atomic_file
 from dqindex.storage.matrix import matrix_writer
 from dqindex.storage.reading import open_regular, read_parquet
 from dqindex.storage.tables import write_table
 from dqindex.vectors.ids import check_ids
 from dqindex.vectors.npy import read_npy_values
 
-FORMATS = ("parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse")
+FORMATS = ("parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse", "trie")
+# Those that hold the IDs without the items.
+WITHOUT_ITEMS = ("trie",)
+# Settings that not all formats take, and those that do.
+TAKERS = {"start": ("offset", "trie")}
 # In the metadata of an ids file: the digest of the codes that it belongs to.
 CODES_SHA256 = b"dqindex-codes-sha256"
 # Items of more tokens than this are taken for levels, if there are fewer of them than tokens.
 MOST_LEVELS = 64
 
 
-def export(sids: SidMap, path: str | Path, form: str) -> None:
+@checked(path=path_rule(), form=text(), start=integer(0))
+def export(sids: SidMap, path: str | Path, form: str, *, start: int = 0) -> None:
     """Write a map in one of `FORMATS`, whole or not at all.
+
+    Parameters
+    ----------
+    sids : SidMap
+    path : path
+    form : str
+    start : int
+        For ``offset`` and ``trie``: the first token of the vocabulary, such as the length of a
+        tokenizer that the tokens are added to.
 
     Raises
     ------
     InputError
-        If the format is unknown.
+        If the format is unknown, or does not take a setting.
     StorageError
         If the file can't be written.
     """
     if form not in FORMATS:
         raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
+    settings = Settings(start=start)
+    _check_settings(settings, form)
+    path = Path(path)
     if form == "parquet":
         map_file.write_map(sids, path)
     elif form == "npy":
-        _write_npy(sids, Path(path))
+        _write_npy(sids, path)
     else:
+        writer = _trie_writer(path) if form == "trie" else WRITERS[form]
         with atomic_file(path) as file:
-            WRITERS[form](sids, file)
+            writer(sids, file, settings)
+
+
+def _check_settings(settings: Settings, form: str) -> None:
+    for name, formats in TAKERS.items():
+        if getattr(settings, name) != getattr(Settings(), name) and form not in formats:
+            raise InputError(
+                f"{name} is for the formats {', '.join(formats)}; this is {form}, leave it out"
+            )
+
+
+def _trie_writer(path: Path) -> Callable[[SidMap, HashingFile, Settings], None]:
+    if path.suffix not in (".npz", ".json"):
+        raise InputError(f"{path}: the format trie is a .npz or a .json; name it so")
+    write = trie.write_arrays if path.suffix == ".npz" else trie.write_json
+    return lambda sids, file, settings: write(sids, file, settings.start)
 
 
 def ids_beside(path: str | Path) -> Path:
@@ -71,6 +110,8 @@ def ids_beside(path: str | Path) -> Path:
 
 def not_kept(sids: SidMap, form: str) -> str | None:
     """What of a map's ids the format cannot hold, in words; None where it holds all."""
+    if form in WITHOUT_ITEMS:
+        return f"{form} holds the IDs and not whose they are; 'dqindex sids lookup' finds the items"
     if form not in ("csv", "lc-rec", "offset") or sids.ids is None:
         return None
     if pa.types.is_integer(sids.ids.type):
@@ -120,19 +161,25 @@ def read(
     if transpose and form != "npy":
         raise InputError(f"{path}: transpose is for the format npy; this is {form}")
     columns = Columns(id_column, codes_column)
-    if form in ("npy", "lc-rec", "offset") and any(columns):
+    if form in ("npy", "lc-rec", "offset", "trie") and any(columns):
         raise InputError(f"{path}: the format {form} has no columns; leave out their names")
     if form == "parquet":
         sids = map_file.read_map(path, id_column=id_column, codes_column=codes_column)
     elif form == "npy":
         sids = _read_npy(path, transpose)
+    elif form == "trie" and path.suffix == ".npz":
+        sids = _map(trie.read_arrays(path), path)
     else:
         with (
             open_regular(path) as file,
             io.TextIOWrapper(file, encoding="utf-8", newline="") as lines,
         ):
             try:
-                found = READERS[form](lines, path, columns)
+                found = (
+                    trie.read_json(lines, path)
+                    if form == "trie"
+                    else READERS[form](lines, path, columns)
+                )
             except UnicodeDecodeError as error:
                 raise FileFormatError(f"{path}: not UTF-8 text ({error})") from None
         sids = _map(found, path)
@@ -145,12 +192,16 @@ def _guess(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".npy", ".csv"):
         return suffix[1:]
+    if suffix == ".npz":
+        return "trie"
     with open_regular(path) as file:
         head = file.read(4096)
     if head.startswith(b'{"codes"'):
         return "reverse"
     if head.startswith((b'{"vocabulary_size"', b'{"offsets"')):
         return "offset"
+    if head.startswith(b'{"trie"'):
+        return "trie"
     if suffix == ".jsonl" or head.startswith(b'{"item_id"'):
         return "jsonl"
     return "lc-rec"

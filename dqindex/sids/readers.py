@@ -113,8 +113,8 @@ def read_jsonl(file: TextIO, path: Path, columns: Columns) -> Found:
     id_name, code_name = columns.ids or "item_id", columns.codes or "codes"
     ids, codes = [], []
     for where, record in _json_lines(file, path):
-        ids.append(_item(_field(record, id_name, where), where))
-        codes.append(_field(record, code_name, where))
+        ids.append(_item(field(record, id_name, where), where))
+        codes.append(field(record, code_name, where))
     return Found(matrix(codes, path), ids)
 
 
@@ -123,17 +123,17 @@ def read_reverse(file: TextIO, path: Path, columns: Columns) -> Found:
     id_name, code_name = columns.ids or "items", columns.codes or "codes"
     ids, codes = [], []
     for where, record in _json_lines(file, path):
-        items = _field(record, id_name, where)
+        items = field(record, id_name, where)
         if not isinstance(items, list):
             raise FileFormatError(f"{where}: {id_name!r} is {_short(items)}; it must be a list")
         ids += [_item(item, where) for item in items]
-        codes += [_field(record, code_name, where)] * len(items)
+        codes += [field(record, code_name, where)] * len(items)
     return Found(matrix(codes, path), ids)
 
 
 def read_lc_rec(file: TextIO, path: Path, columns: Columns) -> Found:
     """One object: id to tokens, whose letters tell their levels."""
-    items = _json_object(file.read(), str(path))
+    items = json_object(file.read(), str(path))
     levels: list[str] = []
     codes = []
     for item, tokens in items.items():
@@ -161,13 +161,13 @@ def read_lc_rec(file: TextIO, path: Path, columns: Columns) -> Found:
 
 def read_offset(file: TextIO, path: Path, columns: Columns) -> Found:
     """One object: id to tokens of one vocabulary, beside the offsets of its levels."""
-    record = _json_object(file.read(), str(path))
-    items = _field(record, "items", str(path))
+    record = json_object(file.read(), str(path))
+    items = field(record, "items", str(path))
     if not isinstance(items, dict):
         raise FileFormatError(f"{path}: 'items' is {_short(items)}; it must be an object")
     tokens = matrix(list(items.values()), path)
     offsets, sizes = (
-        matrix([_field(record, name, str(path))], path)[0] for name in ("offsets", "code_sizes")
+        matrix([field(record, name, str(path))], path)[0] for name in ("offsets", "code_sizes")
     )
     levels = tokens.shape[1]
     if not len(offsets) == len(sizes) == levels:
@@ -234,11 +234,16 @@ def own_ids(names: list[str]) -> list[Any]:
 def _json_lines(file: TextIO, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for line, text in enumerate(file, 1):
         if text.strip():
-            yield f"{path}, line {line}", _json_object(text, f"{path}, line {line}")
+            yield f"{path}, line {line}", json_object(text, f"{path}, line {line}")
 
 
-def _json_object(text: str, where: str) -> dict[str, Any]:
-    """An object in which no name stands twice."""
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """An object in which no name stands twice.
+
+    Raises
+    ------
+    FileFormatError
+    """
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -260,7 +265,13 @@ def _json_object(text: str, where: str) -> dict[str, Any]:
     return record
 
 
-def _field(record: dict[str, Any], name: str, where: str) -> Any:
+def field(record: dict[str, Any], name: str, where: str) -> Any:
+    """A field that must be there.
+
+    Raises
+    ------
+    FileFormatError
+    """
     if name not in record:
         raise FileFormatError(f"{where}: no field {name!r}; it has {', '.join(record) or 'none'}")
     return record[name]

@@ -99,10 +99,9 @@ class SemanticIds(SidMap):
         new, churn, fresh = refit.refit(self, vectors, ids, **settings)
         return Refit(SemanticIds.of(new), churn, fresh)
 
-    @checked(path=path(), form=text())
-    def export(self, path: str | Path, form: str) -> None:
-        """Write another format: see `dqindex.sids.formats`."""
-        formats.export(self, path, form)
+    def export(self, path: str | Path, form: str, **settings: Any) -> None:
+        """Write another format: see `dqindex.sids.formats.export`."""
+        formats.export(self, path, form, **settings)
 
 
 class Refit(NamedTuple):

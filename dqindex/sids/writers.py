@@ -6,16 +6,29 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dqindex.sids.map import SidMap
 from dqindex.sids.tuples import TupleSet
+from dqindex.sids.vocabulary import level_name, level_offsets
 from dqindex.storage.files import HashingFile
 
 # Items that are written at a time.
 ROWS = 65536
+
+
+class Settings(NamedTuple):
+    """How a map is written, where a format leaves that open.
+
+    Attributes
+    ----------
+    start : int
+        The first token of the vocabulary.
+    """
+
+    start: int = 0
 
 
 def _rows(sids: SidMap) -> Iterator[tuple[Any, list[int]]]:
@@ -25,7 +38,7 @@ def _rows(sids: SidMap) -> Iterator[tuple[Any, list[int]]]:
         yield from zip(names, sids.codes[start : start + ROWS].tolist(), strict=True)
 
 
-def _write_csv(sids: SidMap, file: HashingFile) -> None:
+def _write_csv(sids: SidMap, file: HashingFile, settings: Settings) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["item_id", *(f"token_{level}" for level in range(len(sids.sizes)))])
@@ -38,7 +51,7 @@ def _write_csv(sids: SidMap, file: HashingFile) -> None:
     file.write(buffer.getvalue().encode())
 
 
-def _write_jsonl(sids: SidMap, file: HashingFile) -> None:
+def _write_jsonl(sids: SidMap, file: HashingFile, settings: Settings) -> None:
     for name, codes in _rows(sids):
         line = json.dumps({"item_id": name, "codes": codes}, ensure_ascii=False)
         file.write(f"{line}\n".encode())
@@ -53,17 +66,7 @@ def _write_object(file: HashingFile, rows: Iterator[tuple[Any, Any]]) -> None:
     file.write(b"}")
 
 
-def level_name(level: int) -> str:
-    """Letters of a level: a, b, …, z, aa, ab, and so on."""
-    name = ""
-    level += 1
-    while level:
-        level, letter = divmod(level - 1, 26)
-        name = chr(ord("a") + letter) + name
-    return name
-
-
-def _write_lc_rec(sids: SidMap, file: HashingFile) -> None:
+def _write_lc_rec(sids: SidMap, file: HashingFile, settings: Settings) -> None:
     names = [level_name(level) for level in range(len(sids.sizes))]
     _write_object(
         file,
@@ -74,10 +77,10 @@ def _write_lc_rec(sids: SidMap, file: HashingFile) -> None:
     )
 
 
-def _write_offset(sids: SidMap, file: HashingFile) -> None:
-    offsets = np.cumsum([0, *sids.sizes[:-1]])
+def _write_offset(sids: SidMap, file: HashingFile, settings: Settings) -> None:
+    offsets = level_offsets(sids.sizes, settings.start)
     head = {
-        "vocabulary_size": int(sum(sids.sizes)),
+        "vocabulary_size": settings.start + int(sum(sids.sizes)),
         "offsets": offsets.tolist(),
         "code_sizes": sids.sizes,
     }
@@ -88,7 +91,7 @@ def _write_offset(sids: SidMap, file: HashingFile) -> None:
     file.write(b"}")
 
 
-def _write_reverse(sids: SidMap, file: HashingFile) -> None:
+def _write_reverse(sids: SidMap, file: HashingFile, settings: Settings) -> None:
     known = TupleSet(sids.codes, sids.sizes)
     order = np.argsort(known.numbers, kind="stable")
     ids = sids.item_ids
@@ -100,7 +103,7 @@ def _write_reverse(sids: SidMap, file: HashingFile) -> None:
         file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
 
 
-WRITERS: dict[str, Callable[[SidMap, HashingFile], None]] = {
+WRITERS: dict[str, Callable[[SidMap, HashingFile, Settings], None]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "lc-rec": _write_lc_rec,

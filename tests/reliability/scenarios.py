@@ -87,6 +87,7 @@ def furnish(folder: Path) -> None:
     for name in ("out.jsonl", "map.csv", "map.jsonl", "map.json", "offset.json", "reverse.jsonl"):
         (folder / name).write_text('{"an": "older file"}\n')
     np.save(folder / "tokens.npy", codes)
+    np.savez(folder / "trie.npz", codes)
     (folder / "page.html").write_text("<p>An older page</p>\n")
 
 
@@ -108,6 +109,7 @@ EXPORTS = {
     "reverse": "reverse.jsonl",
     "npy": "tokens.npy",
     "parquet": "out.parquet",
+    "trie": "trie.npz",
 }
 
 
