@@ -53,16 +53,15 @@ def without_coverage() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line as a user has it: a process of its own, in an empty folder."""
+def command_line(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line as a user has it: a process of its own, in `folder`."""
 
     def call(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
         flags = options.pop("python", ())
         environment = without_coverage() if "preexec_fn" in options else os.environ
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [sys.executable, *flags, "-m", "dqindex", *map(str, args)],
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             text=True,
             env={**environment, "OMP_NUM_THREADS": "1"},
@@ -72,3 +71,9 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return call
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`command_line` in an empty folder."""
+    return command_line(tmp_path)
