@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import clustered
 
@@ -134,6 +135,10 @@ def target(name: str, things: dict[str, Any]) -> Target:
         "recall_at": (dqindex.recall_at, {"found": [[1, 2]], "true": [[2, 3]]}),
         "semantic_ids": (dqindex.semantic_ids, {"vectors": X[:50], **small}),
         "validate": (dqindex.validate, {"X": X[:64], **small, "train_rows": 64}),
+        "VectorSource.numbers": (
+            dqindex.open_vectors(pa.table({"v": list(X), "sales": range(400)})).numbers,
+            {"column": "sales"},
+        ),
         "DQModel.encode_blocks": (model.encode_blocks, {"blocks": [X]}),
         "DQModel.decode": (model.decode, {"codes": model.encode(X)}),
         "DQModel.from_bytes": (

@@ -13,9 +13,9 @@ from dqindex.errors import InputError
 from dqindex.sids import crowd, nearest_tuples, unique, wishes
 from dqindex.sids.acceptance import NOBODY, Acceptance
 from dqindex.sids.crowd import find_crowds
-from dqindex.sids.extract import _row_distortion
 from dqindex.sids.nearest_tuples import CandidateSearch
 from dqindex.sids.semantic_ids import SemanticIds, semantic_ids
+from dqindex.sids.shared import row_distortion
 from dqindex.sids.tuple_room import TupleRoom
 from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import canonical_order
@@ -56,7 +56,7 @@ def one_by_one(model, x, order, cap, keep):
 
 
 def in_canonical_order(model, x, ids=None):
-    exact = _row_distortion(x, model.encode(x), model)
+    exact = row_distortion(x, model.encode(x), model)
     return canonical_order(exact, ids, np.arange(len(x)))
 
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqindex._parameters import callback, checked, integer, or_none
-from dqindex._types import Progress, no_progress
+from dqindex._types import Float64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
 from dqindex.sids.extract import AnyMap, encode, resolve
 from dqindex.sids.map import SidMap
 from dqindex.sids.matching import in_one_type
+from dqindex.sids.priority import read_priority
 from dqindex.sids.unique import REASSIGNING, check_capacity
 from dqindex.vectors import VectorSource, open_vectors
 
@@ -30,6 +31,7 @@ def append(
     vectors: Any,
     ids: Any = None,
     *,
+    priority: Any = None,
     threads: int | None = None,
     block_rows: int | None = None,
     progress: Progress | None = None,
@@ -42,6 +44,9 @@ def append(
         With its model attached.
     vectors, ids
         Of the new items; ids must be new, and of the map's type.
+    priority
+        Of the new items, as in `semantic_ids`: which of them come first. Published ones keep their
+        IDs whatever it is.
 
     Returns
     -------
@@ -59,6 +64,9 @@ def append(
     report = progress or no_progress
     source = open_vectors(vectors, ids=ids)
     new_ids, old_ids = _new_ids(sids, source)
+    numbers = read_priority(priority, source)
+    if numbers is None and sids.priority is not None:
+        numbers = np.full(source.n, np.nan)
     if sids.unique in REASSIGNING:
         check_capacity(len(sids) + source.n, model.code_sizes(), sids.cap)
     with thread_limit(threads):
@@ -70,6 +78,8 @@ def append(
             distortion=distortion,
             sizes=model.code_sizes(),
             ids=new_ids,
+            priority=numbers,
+            duplicates=None,
         )
         taken = sids.base_codes if sids.unique == "suffix" else sids.codes
         delta = resolve(fresh, source, taken=taken, report=report)
@@ -82,8 +92,18 @@ def append(
         distortion=np.concatenate([sids.distortion, delta.distortion]),
         ids=None if old_ids is None else pa.concat_arrays([old_ids, new_ids]),
         sizes=sizes,
+        priority=_joined(sids, numbers),
+        duplicates=None,
     )
     return whole, delta
+
+
+def _joined(sids: SidMap, numbers: Float64 | None) -> Float64 | None:
+    """Priorities of the published items, then `numbers`; NaN for those that have none."""
+    if numbers is None:
+        return None
+    before = np.full(len(sids), np.nan) if sids.priority is None else sids.priority
+    return np.concatenate([before, numbers])
 
 
 def _new_ids(sids: SidMap, source: VectorSource) -> tuple[pa.Array, pa.Array | None]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._types import Float32, Int64, Progress, Tokens
+from dqindex._types import Progress, Tokens
 from dqindex.errors import InputError
 from dqindex.quantizer.encoding import code_dtype
 from dqindex.quantizer.model import DQModel
+from dqindex.sids.duplicates import find_duplicates
 from dqindex.sids.map import SidMap
+from dqindex.sids.priority import read_priority
+from dqindex.sids.shared import Shared, gather_shared
 from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import (
     MODES,
@@ -26,12 +28,9 @@ from dqindex.sids.unique import (
     tokens_kept,
     tokens_kept_before,
 )
-from dqindex.storage.scratch import scratch_matrix
 from dqindex.vectors import VectorSource
 
 AnyMap = TypeVar("AnyMap", bound=SidMap)
-# Vectors of contenders beyond this many bytes wait in a temporary file, not in memory.
-IN_MEMORY_BYTES = 512 * 2**20
 
 
 def extract(
@@ -41,6 +40,7 @@ def extract(
     unique: str = "reassign",
     cap: int = 1,
     keep: int | None = None,
+    priority: Any = None,
     block_rows: int | None = None,
     report: Progress,
 ) -> SidMap:
@@ -59,6 +59,7 @@ def extract(
         check_capacity(source.n, sizes, cap)
         keep = tokens_kept(keep, len(model.coarse), sizes)
     _ = source.ids  # duplicates are found now, not after the training
+    numbers = read_priority(priority, source)
     if not model.__sklearn_is_fitted__():
         source.check(block_rows, report)
         model.fit(source, progress=report)
@@ -73,6 +74,7 @@ def extract(
         unique=unique,
         cap=cap,
         keep=keep,
+        priority=numbers,
         model=model,
     )
     return resolve(made, source, report=report)
@@ -124,66 +126,54 @@ def resolve(
     report: Progress,
 ) -> AnyMap:
     """Apply ``made.unique`` to the base tokens; `taken` are the base or published tuples before."""
-    if made.unique == "none":
+    first, reassigning = taken is None, made.unique in REASSIGNING
+    if made.unique == "none" and not first:
         return made
-    model = made.need_model()
-    base, sizes = made.base_codes, model.code_sizes()
+    base, sizes = made.base_codes, made.need_model().code_sizes()
     known = TupleSet(base if taken is None else np.concatenate([taken, base]), sizes)
-    if made.unique == "suffix":
-        order = canonical_order(made.distortion, made.ids, np.arange(len(base)))
-        last = suffixes(known, order)
-        sizes = [*sizes, int(last.max()) + 1]
-        kind = code_dtype(max(sizes))
-        codes = np.concatenate([base.astype(kind), last[:, None].astype(kind)], axis=1)
-        return replace(made, codes=codes, sizes=sizes)
+    if first or reassigning:
+        shared = gather_shared(source, known, made, report)
+    if first:
+        found = find_duplicates(
+            shared.vectors, known.numbers[shared.rows], shared.rows, made.ids, len(base)
+        )
+        made = replace(made, duplicates=found)
+    if reassigning:
+        return _reassigned(made, known, shared, report)
+    return _with_suffix(made, known) if made.unique == "suffix" else made
+
+
+def _reassigned(made: AnyMap, known: TupleSet, shared: Shared, report: Progress) -> AnyMap:
+    model, base = made.need_model(), made.base_codes
     rows = contenders(known, len(base), made.cap)
     if not len(rows):
         return made
-    fetch, distances = _gather(source, rows, made, report)
     keep = made.keep
     if keep is None:  # A map of an earlier version goes on as it was.
-        keep = tokens_kept_before(len(model.coarse_), sizes)
-    order = canonical_order(distances, made.ids, rows)
+        keep = tokens_kept_before(len(model.coarse_), model.code_sizes())
+    priority = None if made.priority is None else made.priority[rows]
+    order = canonical_order(shared.distances_of(rows), made.ids, rows, priority)
     codes, moved, moved_distortion = reassign(
-        base, known, rows, order, fetch, model, cap=made.cap, keep=keep, progress=report
+        base,
+        known,
+        rows,
+        order,
+        shared.vectors_of,
+        model,
+        cap=made.cap,
+        keep=keep,
+        progress=report,
     )
     distortion = made.distortion.copy()
     distortion[moved] = moved_distortion
     return replace(made, codes=codes, distortion=distortion)
 
 
-def _gather(
-    source: VectorSource, rows: Int64, made: SidMap, report: Progress
-) -> tuple[Callable[[Int64], Float32], npt.NDArray[np.float64]]:
-    """A function that gives the vectors of contenders, and the distortion of each.
-
-    One pass over the source. The distortions are computed anew, row by row, so that they do not
-    depend on the place of an item in the file.
-    """
-    vectors: Float32
-    if len(rows) * source.d * 4 <= IN_MEMORY_BYTES:
-        vectors = np.empty((len(rows), source.d), dtype=np.float32)
-    else:
-        vectors = scratch_matrix(len(rows), source.d)
-    distances = np.empty(len(rows))
-    model = made.need_model()
-    start = 0
-    for block in source.blocks():
-        begin, end = np.searchsorted(rows, (start, start + len(block)))
-        if end > begin:
-            own = block[rows[begin:end] - start]
-            vectors[begin:end] = own
-            distances[begin:end] = _row_distortion(own, made.base_codes[rows[begin:end]], model)
-        start += len(block)
-        report("gather collisions", start, source.n)
-    return lambda wanted: np.asarray(vectors[np.searchsorted(rows, wanted)]), distances
-
-
-def _row_distortion(vectors: Float32, codes: Tokens, model: DQModel) -> npt.NDArray[np.float64]:
-    """‖ẑ - z‖² to eight digits: what a sum's order leaves uncertain is rounded away."""
-    error = model.decode(codes).astype(np.float64) - vectors
-    exact = (error**2).sum(axis=1)
-    energy = (vectors.astype(np.float64) ** 2).sum(axis=1)
-    # Decoding rounds to float32, relative to |z|.
-    grain = np.exp2(np.ceil(np.log2(np.where(energy > 0, energy, 1.0)))) * 2.0**-22
-    return np.asarray(np.where(energy > 0, np.round(exact / grain) * grain, exact))
+def _with_suffix(made: AnyMap, known: TupleSet) -> AnyMap:
+    base = made.base_codes
+    order = canonical_order(made.distortion, made.ids, np.arange(len(base)), made.priority)
+    last = suffixes(known, order)
+    sizes = [*made.need_model().code_sizes(), int(last.max()) + 1]
+    kind = code_dtype(max(sizes))
+    codes = np.concatenate([base.astype(kind), last[:, None].astype(kind)], axis=1)
+    return replace(made, codes=codes, sizes=sizes)

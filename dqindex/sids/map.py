@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex._parameters import checked, instance
-from dqindex._types import Tokens
+from dqindex._types import Float64, Tokens
 from dqindex.errors import InputError, IntegrityError
 from dqindex.quantizer.model import DQModel
+from dqindex.sids.duplicates import Duplicates
 from dqindex.sids.tuples import TupleRows, count_distinct
 
 Self = TypeVar("Self", bound="SidMap")
@@ -46,6 +47,11 @@ class SidMap:
         How many of its first tokens an item kept when a collision was resolved, unless no tuple
         behind them was free; None where none was resolved, or where a map of an earlier version
         does not say.
+    priority : (n,) float64 or None
+        Of several items that want one ID, those of larger ones come first; NaN where an item has
+        none.
+    duplicates : Duplicates or None
+        Items that share one vector, as `extract` found them; no part of the file.
     model : DQModel or None
         Where it is at hand.
     sizes_guessed : bool
@@ -63,8 +69,10 @@ class SidMap:
     unique: str = "none"
     cap: int = 1
     keep: int | None = None
+    priority: Float64 | None = None
     model: DQModel | None = field(default=None)
     sizes_guessed: bool = False
+    duplicates: Duplicates | None = None
     by_tuple: TupleRows | None = None
 
     def __len__(self) -> int:
@@ -88,6 +96,11 @@ class SidMap:
             and np.array_equal(self.codes, other.codes)
             and np.array_equal(self.base_codes, other.base_codes)
             and np.array_equal(self.distortion, other.distortion, equal_nan=True)
+            and (self.priority is None) == (other.priority is None)
+            and (
+                self.priority is None
+                or np.array_equal(self.priority, other.priority, equal_nan=True)  # type: ignore[arg-type]
+            )
         )
 
     # Maps are large and can be changed: they have no hash.

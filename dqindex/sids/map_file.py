@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex._parameters import boolean, integer, one_of, text
+from dqindex._types import Float64
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.sids.map import SidMap
 from dqindex.sids.token_lists import as_lists, read_lists
@@ -36,6 +36,7 @@ FORMAT = Format(
         "cap": integer(1),
         "keep": Maybe(integer(0)),
         "widened": Maybe(integer(0)),
+        "priority": Maybe(boolean()),
         "own_ids": boolean(),
         "versions": Named(text()),
         "rows_sha256": Maybe(text()),
@@ -57,6 +58,7 @@ def metadata_of(sids: SidMap) -> Record:
             "unique": sids.unique,
             "cap": int(sids.cap),
             **({} if sids.keep is None else {"keep": int(sids.keep), "widened": sids.widened()}),
+            **({} if sids.priority is None else {"priority": True}),
             "own_ids": sids.ids is not None,
             "versions": versions(),
             "rows_sha256": rows_sha256(sids),
@@ -72,6 +74,8 @@ def rows_sha256(sids: SidMap) -> str:
         for tokens in (sids.codes, sids.base_codes):
             digest.update(np.ascontiguousarray(tokens[rows], dtype="<i4").data)
         digest.update(np.ascontiguousarray(sids.distortion[rows], dtype="<f4").data)
+        if sids.priority is not None:
+            digest.update(np.ascontiguousarray(sids.priority[rows], dtype="<f8").data)
         if sids.ids is not None:
             _add_ids(digest, sids.ids[start : start + ROW_GROUP])
     return digest.hexdigest()
@@ -91,7 +95,10 @@ def _add_ids(digest: Any, ids: pa.Array) -> None:
 
 
 def table_of(sids: SidMap, rows: slice = slice(None)) -> pa.Table:
-    """Some `rows` as stored: item_id, codes, base_codes, distortion; the origin as metadata."""
+    """Some `rows` as stored, the origin as metadata.
+
+    Columns item_id, codes, base_codes, distortion, and priority where there is one.
+    """
     return pa.table(_columns(sids, rows)).replace_schema_metadata(
         {"dqindex": json.dumps(metadata_of(sids), sort_keys=True)}
     )
@@ -105,6 +112,7 @@ def _columns(sids: SidMap, rows: slice) -> dict[str, pa.Array]:
         "codes": as_lists(sids.codes[rows]),
         "base_codes": as_lists(sids.base_codes[rows]),
         "distortion": pa.array(sids.distortion[rows].astype(np.float32)),
+        **({} if sids.priority is None else {"priority": pa.array(sids.priority[rows])}),
     }
 
 
@@ -200,8 +208,9 @@ def _record_of(table: pa.Table, name: str) -> Record:
 
 def _from_table(table: pa.Table, name: str) -> SidMap:
     record = _record_of(table, name)
-    needed = COLUMNS if record else ("codes",)
-    for column in COLUMNS:
+    columns = (*COLUMNS, "priority") if record.get("priority") else COLUMNS
+    needed = columns if record else ("codes",)
+    for column in columns:
         times = table.column_names.count(column)
         if times > 1 or (not times and column in needed):
             raise FileFormatError(
@@ -213,16 +222,20 @@ def _from_table(table: pa.Table, name: str) -> SidMap:
     base = codes
     if "base_codes" in table.column_names:
         base = read_lists(table.column("base_codes"), name)
+    distortion = np.full(len(table), np.nan)
+    if "distortion" in table.column_names:
+        distortion = _numbers(table, "distortion", name)
     sids = SidMap(
         codes,
         base,
-        _distortion(table, name),
+        distortion.astype(np.float32),
         record["code_sizes"] if record else [int(one) + 1 for one in codes.max(axis=0)],
         check_ids(table.column("item_id"), len(codes), name) if own else None,
         record.get("fingerprint", ""),
         record.get("unique", "none"),
         record.get("cap", 1),
         record.get("keep"),
+        _numbers(table, "priority", name) if "priority" in columns else None,
         sizes_guessed="code_sizes" not in record,
     )
     _check_tokens(sids, name)
@@ -233,13 +246,11 @@ def _from_table(table: pa.Table, name: str) -> SidMap:
     return sids
 
 
-def _distortion(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
-    if "distortion" not in table.column_names:
-        return np.full(len(table), np.nan, dtype=np.float32)
-    column = table.column("distortion")
+def _numbers(table: pa.Table, name: str, source: str) -> Float64:
+    column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise FileFormatError(f"{name}: distortion of type {column.type}; it must be numbers")
-    numbers: npt.NDArray[np.float32] = column.cast(pa.float64()).to_numpy().astype(np.float32)
+        raise FileFormatError(f"{source}: {name} of type {column.type}; it must be numbers")
+    numbers: Float64 = column.cast(pa.float64(), safe=False).to_numpy()
     return numbers
 
 

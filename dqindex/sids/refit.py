@@ -61,6 +61,7 @@ def refit(
     ids: Any = None,
     *,
     rotation: str = "keep",
+    priority: Any = None,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -75,7 +76,7 @@ def refit(
         The catalogue as it is now; items are matched by id.
     rotation : {"keep", "new"}
         Keep the transform of the old model, or fit it to the new vectors too.
-    seed, threads, progress
+    priority, seed, threads, progress
         As in `semantic_ids`.
 
     Returns
@@ -90,7 +91,8 @@ def refit(
     Raises
     ------
     InputError
-        If no item is in both, or the vectors do not fit the model.
+        If no item is in both, the vectors do not fit the model, or the map went by a priority and
+        none is given.
     """
     old = sids.need_model()
     report = progress or no_progress
@@ -100,13 +102,26 @@ def refit(
             f"{source.name}: width {source.d}, but the model was fitted on {old.n_features_in_}"
         )
     _common(sids, source.ids, source.n, source.name)
+    if sids.priority is not None and priority is None:
+        raise InputError(
+            f"{source.name}: the map's IDs went by a priority; give that of the items as they are "
+            "now (priority=, --priority)"
+        )
     with thread_limit(threads):
         sample = source.sample(old.training_rows(source.d), seed=seed)
         model = _refit_model(old, sample, rotation)
         # The labels of a fit from nothing are unrelated: what churn is measured against.
         unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
         new, fresh = (
-            extract(source, fitted, unique=sids.unique, cap=sids.cap, keep=sids.keep, report=report)
+            extract(
+                source,
+                fitted,
+                unique=sids.unique,
+                cap=sids.cap,
+                keep=sids.keep,
+                priority=priority,
+                report=report,
+            )
             for fitted in (model, unaligned)
         )
     return new, churn(sids, new), churn(sids, fresh)

@@ -198,6 +198,7 @@ def semantic_ids(
     unique: str = "reassign",
     cap: int = 1,
     keep: int | None = None,
+    priority: Any = None,
     balance: str = "variance",
     seed: int = 0,
     threads: int | None = None,
@@ -234,6 +235,9 @@ def semantic_ids(
         How many of an item's first tokens ``reassign`` and ``cap`` may not change, as they are its
         meaning: by default the residual and coarse ones, and none of a plain ``dq``. An item whose
         prefix is full gets a tuple behind a shorter one: `SidMap.widened` counts those.
+    priority : str or array-like of n numbers, optional
+        Sales or clicks: where several items want one ID, those of larger ones come first, and the
+        nearest to its codewords only among equals. A name is that of a column of `vectors`.
     threads, block_rows
         All CPUs, and blocks of 64 MiB, by default.
     progress : callable, optional
@@ -279,6 +283,7 @@ def semantic_ids(
                 unique=unique,
                 cap=cap,
                 keep=keep,
+                priority=priority,
                 block_rows=block_rows,
                 report=progress or no_progress,
             )

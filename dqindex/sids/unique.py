@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._types import Float32, Int64, Progress, Tokens, no_progress
+from dqindex._types import Float32, Float64, Int64, Progress, Tokens, no_progress
 from dqindex.errors import InputError
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.acceptance import NOBODY, Acceptance
@@ -89,18 +89,26 @@ def _least_kept(coarse: int, sizes: list[int], most: int) -> int:
     return next(at for at in range(coarse + 1) if math.prod(sizes[at:coarse]) <= most)
 
 
-def canonical_order(distortion: npt.NDArray[Any], ids: pa.Array | None, rows: Int64) -> Int64:
+def canonical_order(
+    distortion: npt.NDArray[Any],
+    ids: pa.Array | None,
+    rows: Int64,
+    priority: Float64 | None = None,
+) -> Int64:
     """Positions in `rows`, the nearest to its codewords first, equals by id.
 
-    So the order is that of the items, not of the file. Without ids, the row is the id.
+    So the order is that of the items, not of the file. Without ids, the row is the id. With
+    `priority`, a number for each of `rows`, larger ones come first whatever the distortion; those
+    that have none, NaN, come last.
     """
+    first = () if priority is None else (-priority,)
     if ids is None:
-        return np.lexsort((rows, distortion))
+        return np.lexsort((rows, distortion, *first))
     # Ranks of ids as Arrow sorts them: numbers by value, strings by code point.
     taken = ids.take(pa.array(rows))
     rank = np.empty(len(rows), dtype=np.int64)
     rank[pa.compute.sort_indices(taken).to_numpy()] = np.arange(len(rows))
-    return np.lexsort((rank, distortion))
+    return np.lexsort((rank, distortion, *first))
 
 
 def contenders(known: TupleSet, n: int, cap: int) -> Int64:

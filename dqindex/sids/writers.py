@@ -94,6 +94,8 @@ def _write_offset(sids: SidMap, file: HashingFile, settings: Settings) -> None:
 def _write_reverse(sids: SidMap, file: HashingFile, settings: Settings) -> None:
     known = TupleSet(sids.codes, sids.sizes)
     order = np.argsort(known.numbers, kind="stable")
+    if sids.priority is not None:
+        order = np.lexsort((-sids.priority, known.numbers))
     ids = sids.item_ids
     start = 0
     for count in known.counts.tolist():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._types import Float32
+from dqindex._types import Float32, Float64
 from dqindex.vectors.extent import rescaled
 from dqindex.vectors.source import VectorSource
 
@@ -36,6 +36,9 @@ class RescaledVectors(VectorSource):
 
     def _raw_ids(self) -> Any:
         return self._source._raw_ids()
+
+    def _stored_numbers(self, column: str) -> Float64:
+        return self._source._stored_numbers(column)
 
     def default_block_rows(self) -> int:
         """As of the source."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._parameters import callback, checked, integer, or_none
+from dqindex._parameters import callback, checked, integer, or_none, text
 from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError, StorageError
 from dqindex.vectors.convert import check_dtype, to_float32, why_not_finite
@@ -78,7 +78,24 @@ class VectorSource(ABC):
         """Names of the dimensions, for a table with a column a dimension."""
         return None
 
+    def _stored_numbers(self, column: str) -> Float64:
+        raise InputError(
+            f"{self.name}: has no columns, so none is called {column!r}; give a table, or an array "
+            "of numbers from Python"
+        )
+
     # What a user calls.
+
+    @checked(column=text())
+    def numbers(self, column: str) -> Float64:
+        """A column of numbers beside the vectors: (n,) float64, NaN where one is missing.
+
+        Raises
+        ------
+        InputError
+            If there is no such column, or it holds something else.
+        """
+        return self._stored_numbers(column)
 
     @cached_property
     def ids(self) -> pa.Array | None:

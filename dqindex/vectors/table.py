@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._types import Float32
+from dqindex._types import Float32, Float64
 from dqindex.errors import InputError, warn
 from dqindex.vectors.ids import unify
 from dqindex.vectors.layout import ID_NAMES, Layout, choose, find_field, is_list, matrix
+from dqindex.vectors.numbers import as_numbers
 from dqindex.vectors.parts import Part
 from dqindex.vectors.source import VectorSource
 
@@ -177,6 +178,20 @@ class TableVectors(VectorSource):
     def columns(self) -> list[str] | None:
         """Names of the dimensions, for a table with a column a dimension."""
         return list(self._layout.vectors) if self._layout.wide else None
+
+    # Other columns.
+
+    def _stored_numbers(self, column: str) -> Float64:
+        if self._layout.wide and column in self._layout.vectors:
+            raise InputError(
+                f"{self.name}: column {column!r} is read as a dimension of the vectors; keep the "
+                "vectors in one list column, or give the numbers as an array"
+            )
+        found = []
+        for part in self._parts:
+            find_field(part.schema, column, part.name)
+            found.append(as_numbers(part.column(column), f"{part.name}: column {column!r}"))
+        return np.concatenate(found)
 
     # Ids.
 

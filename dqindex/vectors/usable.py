@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._types import Float32, Int64
+from dqindex._types import Float32, Float64, Int64
 from dqindex.errors import InputError
 from dqindex.vectors.convert import to_float32
 from dqindex.vectors.ids import as_ids
@@ -71,6 +71,9 @@ class UsableVectors(VectorSource):
 
     def _gather(self, wanted: Int64, places: Int64, out: Float32) -> None:
         self._source._gather(self._places(wanted), places, out)
+
+    def _stored_numbers(self, column: str) -> Float64:
+        return np.delete(self._source._stored_numbers(column), self.skipped)
 
     def _stored_ids(self) -> Any:
         raw = self._source._raw_ids()

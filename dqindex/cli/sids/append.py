@@ -19,6 +19,7 @@ from dqindex.storage.outputs import check_output
 @click.option("-o", "--output", required=True, metavar="MAP", help="Complete map to write.")
 @click.option("--delta", metavar="MAP", help="Write the new items alone as well.")
 @loading.model
+@loading.priority
 @options.source
 @options.compose(options.block_rows, options.threads, options.quiet, options.as_json)
 def command(
@@ -30,6 +31,7 @@ def command(
     vector_column: str | None,
     id_column: str | None,
     ids_path: str | None,
+    priority: str | None,
     block_rows: int | None,
     threads: int | None,
     quiet: bool,
@@ -43,7 +45,9 @@ def command(
     source = options.open_source(items, vector_column, id_column, ids_path)
     with loading.replacing(map_path, output), progress(quiet) as report:
         sids = loading.load_with_model(map_path, model_path)
-        whole, new = sids.append(source, threads=threads, block_rows=block_rows, progress=report)
+        whole, new = sids.append(
+            source, priority=priority, threads=threads, block_rows=block_rows, progress=report
+        )
         if delta is not None:
             new.save(delta)
         beside = model_beside(output, whole.fingerprint)

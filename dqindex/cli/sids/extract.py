@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dqindex.cli import options
-from dqindex.cli.sids import reporting
+from dqindex.cli.sids import loading, reporting
 from dqindex.cli.terminal import progress, say
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.map_file import model_beside
@@ -47,6 +47,7 @@ from dqindex.storage.outputs import check_output
     "IDs behind them are taken: these items are counted.  [default: the residual and coarse "
     "tokens; 0 with dq]",
 )
+@loading.priority
 @options.source
 @options.skip_invalid
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
@@ -86,3 +87,4 @@ def command(
         quiet,
     )
     reporting.tell_widened(sids, quiet)
+    reporting.tell_duplicates(sids, quiet)

@@ -21,6 +21,13 @@ model = click.option(
     help="The model that made the map.  [default: the one that 'extract' left beside it]",
 )
 
+priority = click.option(
+    "--priority",
+    metavar="COLUMN",
+    help="Column of numbers, as sales or clicks: of several items that want one ID, the larger "
+    "come first.  [default: the nearest to its codewords]",
+)
+
 # How long a command waits for another that is writing the same map.
 WAIT_SECONDS = 60.0
 

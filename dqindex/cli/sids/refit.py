@@ -25,6 +25,7 @@ from dqindex.storage.outputs import check_output
     help="Keep the rotation of the old model, or fit it too.",
 )
 @loading.model
+@loading.priority
 @options.source
 @options.compose(options.threads, options.seed, options.quiet, options.as_json)
 def command(
@@ -32,6 +33,7 @@ def command(
     items: str,
     output: str,
     rotation: str,
+    priority: str | None,
     model_path: str | None,
     vector_column: str | None,
     id_column: str | None,
@@ -50,7 +52,14 @@ def command(
     source = options.open_source(items, vector_column, id_column, ids_path)
     with loading.replacing(map_path, output), progress(quiet) as report:
         sids = loading.load_with_model(map_path, model_path)
-        result = sids.refit(source, rotation=rotation, seed=seed, threads=threads, progress=report)
+        result = sids.refit(
+            source,
+            rotation=rotation,
+            priority=priority,
+            seed=seed,
+            threads=threads,
+            progress=report,
+        )
         new = result.sids
         new.need_model().save(model_beside(output, new.fingerprint))
         new.save(output)

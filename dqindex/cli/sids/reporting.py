@@ -19,8 +19,23 @@ def summary(sids: SidMap) -> dict[str, Any]:
         "distortion": float(sids.distortion.mean()),
         "keep": sids.keep,
         "widened": sids.widened(),
+        "duplicates": None if sids.duplicates is None else sids.duplicates.figures(),
         "fingerprint": sids.fingerprint,
     }
+
+
+def tell_duplicates(sids: SidMap, quiet: bool) -> None:
+    """Say how many items share one vector, and which share it with most others."""
+    found = sids.duplicates
+    if found is None or not found.groups:
+        return
+    items, ids = found.largest[0]
+    say(
+        f"{found.share:.2%} of the items share their vector with another ({found.groups:,} "
+        f"vectors); the largest group has {items:,}: {', '.join(map(str, ids))}"
+        f"{', ...' if items > len(ids) else ''}",
+        quiet,
+    )
 
 
 def tell_widened(sids: SidMap, quiet: bool) -> None:

@@ -1,0 +1,82 @@
+"""Items whose tokens another item has as well, and their vectors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex._types import Float32, Float64, Int64, Progress, Tokens
+from dqindex.quantizer.model import DQModel
+from dqindex.sids.map import SidMap
+from dqindex.sids.tuples import TupleSet
+from dqindex.storage.scratch import scratch_matrix
+from dqindex.vectors import VectorSource
+
+# Vectors beyond this many bytes wait in a temporary file, not in memory.
+IN_MEMORY_BYTES = 512 * 2**20
+
+
+class Shared(NamedTuple):
+    """Those items.
+
+    Attributes
+    ----------
+    vectors : (m, d) float32, in memory or on disk
+    rows : (m,) int64
+        Ascending.
+    distances : (m,) float64
+        Distortion of each.
+    """
+
+    vectors: Float32
+    rows: Int64
+    distances: Float64
+
+    def vectors_of(self, rows: Int64) -> Float32:
+        """Of some of the rows."""
+        return np.asarray(self.vectors[np.searchsorted(self.rows, rows)])
+
+    def distances_of(self, rows: Int64) -> Float64:
+        """Of some of the rows."""
+        return self.distances[np.searchsorted(self.rows, rows)]
+
+
+def gather_shared(source: VectorSource, known: TupleSet, made: SidMap, report: Progress) -> Shared:
+    """The rows of `made` whose base tuple stands more than once in `known`.
+
+    One pass over the source. The distortions are computed anew, row by row, so that they do not
+    depend on the place of an item in the file.
+    """
+    numbers = known.numbers[len(known.numbers) - len(made) :]
+    rows = np.flatnonzero((known.counts > 1)[numbers])
+    vectors: Float32
+    if len(rows) * source.d * 4 <= IN_MEMORY_BYTES:
+        vectors = np.empty((len(rows), source.d), dtype=np.float32)
+    else:
+        vectors = scratch_matrix(len(rows), source.d)
+    distances = np.empty(len(rows))
+    if not len(rows):
+        return Shared(vectors, rows, distances)
+    model = made.need_model()
+    start = 0
+    for block in source.blocks():
+        begin, end = np.searchsorted(rows, (start, start + len(block)))
+        if end > begin:
+            own = block[rows[begin:end] - start]
+            vectors[begin:end] = own
+            distances[begin:end] = row_distortion(own, made.base_codes[rows[begin:end]], model)
+        start += len(block)
+        report("gather collisions", start, source.n)
+    return Shared(vectors, rows, distances)
+
+
+def row_distortion(vectors: Float32, codes: Tokens, model: DQModel) -> npt.NDArray[np.float64]:
+    """‖ẑ - z‖² to eight digits: what a sum's order leaves uncertain is rounded away."""
+    error = model.decode(codes).astype(np.float64) - vectors
+    exact = (error**2).sum(axis=1)
+    energy = (vectors.astype(np.float64) ** 2).sum(axis=1)
+    # Decoding rounds to float32, relative to |z|.
+    grain = np.exp2(np.ceil(np.log2(np.where(energy > 0, energy, 1.0)))) * 2.0**-22
+    return np.asarray(np.where(energy > 0, np.round(exact / grain) * grain, exact))
