@@ -17,6 +17,10 @@ from dqindex.errors import DQIndexError
 COMMANDS = {
     "demo": "Show it all on 400,000 real word vectors, in under a minute.",
     "build": "Build an index that stock FAISS reads.",
+    "add": "Add vectors to an index, under its training.",
+    "remove": "Remove vectors from an index.",
+    "update": "Replace vectors of an index.",
+    "merge": "Make one index of several that share a training.",
     "search": "Find the nearest neighbours of queries.",
     "info": "Describe a model, an index or a map of semantic IDs.",
     "sids": "Semantic IDs: extract, append, refit, evaluate, lookup, export, neighbors.",

@@ -6,23 +6,57 @@ import json
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from dqindex._types import Progress
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
 from dqindex.index.build import build_index
 from dqindex.index.folder import write_folder
+from dqindex.index.index import DQIndex
+from dqindex.index.labels import check_embeddable
+from dqindex.index.merging import build_like
+from dqindex.index.names import Names
+from dqindex.index.spec import make_index, parse_spec
 from dqindex.index.target import build_to_target
 from dqindex.storage.outputs import refuse_inputs
+from dqindex.vectors import VectorSource
+
+# What of the vectors' own training an index that is built like another does not take.
+TRAINING = (
+    "spec",
+    "target_recall",
+    "metric",
+    "balance",
+    "covariance",
+    "polish",
+    "train_rows",
+    "seed",
+)
 
 
 @click.command("build")
-@click.argument("vectors")
-@click.option("-o", "--output", required=True, metavar="DIR", help="Folder to write the index to.")
+@click.argument("vectors", type=options.PATH)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="DIR",
+    type=options.PATH,
+    help="Folder to write the index to.",
+)
 @click.option(
     "--spec",
     metavar="SPEC",
     help="FAISS index_factory grammar, with DQ{L} or DQ{L}_{d_out} wherever OPQ could stand: "
     "DQ16,IVF1024,PQ16.",
+)
+@click.option(
+    "--like",
+    metavar="DIR0",
+    type=options.PATH,
+    help="Instead of --spec: under the training of the index at DIR0, for a shard that 'merge' "
+    "takes, or for a rebuild. Nothing is trained.",
 )
 @click.option(
     "--target-recall",
@@ -57,15 +91,20 @@ from dqindex.storage.outputs import refuse_inputs
     type=click.IntRange(min=1),
     help="Vectors to train on.  [default: by the spec]",
 )
+@click.option(
+    "--embed-ids",
+    is_flag=True,
+    help="Put the ids, integers from 0 on, into the lists of an IVF, so that stock FAISS returns "
+    "them.",
+)
 @options.source
 @options.skip_invalid
 @options.compose(options.block_rows, options.threads, options.seed, options.quiet, options.as_json)
 def command(
     vectors: str,
     output: str,
-    spec: str | None,
-    target_recall: float | None,
-    max_bytes: float | None,
+    like: str | None,
+    embed_ids: bool,
     vector_column: str | None,
     id_column: str | None,
     ids_path: str | None,
@@ -79,33 +118,77 @@ def command(
     DIR holds manifest.json, which names the FAISS index, the ids and the model. It is replaced in
     one step: a build that fails or is interrupted leaves what stood there.
     """
-    if spec is None and target_recall is None:
-        raise click.UsageError("give --spec, or --target-recall to have one chosen")
-    if max_bytes is not None and (target_recall is None or spec is not None):
-        raise click.UsageError("--max-bytes is for --target-recall without --spec")
-    refuse_inputs(output, vectors, ids_path)
-    options.check_skipped(skip_invalid, output, vectors, ids_path)
-    source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
-    with write_folder(output) as writer, progress(quiet) as report:
-        if target_recall is not None:
-            index = build_to_target(
-                source, target_recall, max_bytes=max_bytes, spec=spec, progress=report, **settings
-            )
-        elif spec is not None:
-            index = build_index(source, spec, progress=report, **settings)
-        index.save(writer)
+    _check_usage(like, embed_ids, settings)
+    refuse_inputs(output, vectors, ids_path, like)
+    options.check_skipped(skip_invalid, output, vectors, ids_path, like)
+    with progress(quiet) as report:
+        source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
+        with write_folder(output) as writer:
+            index = _made(source, like, embed_ids, report, settings)
+            index.save(writer)
     options.tell_skipped(source, output, quiet)
     if as_json:
         click.echo(json.dumps({**index.manifest, "training_seconds": index.training_seconds}))
         return
-    spent = ", ".join(f"{name} {took:.1f} s" for name, took in index.training_seconds.items())
-    if target_recall is not None:
+    if settings["target_recall"] is not None:
         _show_target(index.manifest)
+    spent = ", ".join(f"{name} {took:.1f} s" for name, took in index.training_seconds.items())
+    trained = f"trained: {spent}" if like is None else f"under the training of {like}"
     say(
         f"{output}: {index.n:,} x {index.d}, {index.spec}, "
-        f"{index.manifest['bytes_per_vector']} bytes a vector; trained: {spent}",
+        f"{index.manifest['bytes_per_vector']} bytes a vector; {trained}",
         quiet,
     )
+
+
+def _check_usage(like: str | None, embed_ids: bool, settings: dict[str, Any]) -> None:
+    """Refuse options that do not go together.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    spec, target_recall = settings["spec"], settings["target_recall"]
+    if like is not None:
+        context = click.get_current_context()
+        for name in TRAINING:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{option} is for a training, and --like has none; leave it")
+    elif spec is None and target_recall is None:
+        raise click.UsageError("give --spec, --like, or --target-recall to have a spec chosen")
+    if settings["max_bytes"] is not None and (target_recall is None or spec is not None):
+        raise click.UsageError("--max-bytes is for --target-recall without --spec")
+    if embed_ids and spec is None and like is None:
+        raise click.UsageError("--embed-ids needs --spec or --like: not every index can hold ids")
+
+
+def _made(
+    source: VectorSource,
+    like: str | None,
+    embed_ids: bool,
+    report: Progress,
+    settings: dict[str, Any],
+) -> DQIndex:
+    """The index that the options describe."""
+    given = dict(settings)
+    spec, target_recall, most = (given.pop(name) for name in ("spec", "target_recall", "max_bytes"))
+    if embed_ids and like is None:
+        # Before hours of training: afterwards the index says the same.
+        unmade = make_index(parse_spec(spec, source.d), source.d, given["metric"])
+        check_embeddable(unmade, Names(source.ids, source.n), spec)
+    if like is not None:
+        how = {name: given[name] for name in ("block_rows", "threads")}
+        index = build_like(source, like, progress=report, **how)
+    elif target_recall is not None:
+        index = build_to_target(
+            source, target_recall, max_bytes=most, spec=spec, progress=report, **given
+        )
+    else:
+        index = build_index(source, spec, progress=report, **given)
+    if embed_ids:
+        index.embed_ids()
+    return index
 
 
 def _show_target(manifest: dict[str, Any]) -> None:

@@ -14,13 +14,14 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("decode")
-@click.argument("model")
-@click.argument("codes")
+@click.argument("model", type=options.PATH)
+@click.argument("codes", type=options.PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="VECTORS",
+    type=options.PATH,
     help=".npy, or .parquet with the ids and a list column 'vector'.",
 )
 @options.compose(options.id_column, options.block_rows, options.quiet)

@@ -14,13 +14,14 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("encode")
-@click.argument("model")
-@click.argument("vectors")
+@click.argument("model", type=options.PATH)
+@click.argument("vectors", type=options.PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="CODES",
+    type=options.PATH,
     help=".npy, or .parquet with the ids and a list column 'codes'.",
 )
 @options.source

@@ -15,9 +15,14 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("fit")
-@click.argument("vectors")
+@click.argument("vectors", type=options.PATH)
 @click.option(
-    "-o", "--output", required=True, metavar="MODEL", help="Model file to write (.safetensors)."
+    "-o",
+    "--output",
+    required=True,
+    metavar="MODEL",
+    type=options.PATH,
+    help="Model file to write (.safetensors).",
 )
 @options.family
 @click.option(

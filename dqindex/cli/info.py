@@ -20,7 +20,7 @@ from dqindex.storage.tensors import load_tensors
 
 
 @click.command("info")
-@click.argument("path")
+@click.argument("path", type=options.PATH)
 @options.compose(options.quiet, options.as_json)
 def command(path: str, quiet: bool, as_json: bool) -> None:
     """Describe the model, index or SID map at PATH: sizes, variances, settings, versions."""
@@ -76,9 +76,10 @@ def _map(path: str) -> dict[str, Any]:
 def _print(path: str, found: dict[str, Any]) -> None:
     names = (
         "spec metric n d bytes_per_vector search_parameters code_sizes "
-        "unused_codewords unique_share distortion fingerprint format format_version"
+        "unused_codewords unique_share fingerprint training format format_version"
     ).split()
-    rows = [[name, found[name]] for name in names if name in found]
+    rows = [[name, found[name]] for name in names if found.get(name) is not None]
+    rows += _life(found) if "spec" in found else _distortion(found)
     rows += [[name, value] for name, value in found["settings"].items()]
     rows += [[f"version of {name}", value] for name, value in found["versions"].items()]
     rows += [
@@ -86,7 +87,33 @@ def _print(path: str, found: dict[str, Any]) -> None:
         for role, entry in found.get("files", {}).items()
     ]
     table(path, ["what", "value"], rows)
-    transform = found.get("transform")
+    _print_transform(found.get("transform"))
+
+
+def _distortion(found: dict[str, Any]) -> list[list[Any]]:
+    return [["distortion", found["distortion"]]] if "distortion" in found else []
+
+
+def _life(manifest: dict[str, Any]) -> list[list[Any]]:
+    """What became of an index since it was trained: what was added, and how well its codes fit."""
+    counted, drift = manifest.get("counted"), manifest.get("distortion") or {}
+    rows: list[list[Any]] = []
+    if counted is not None:
+        rows.append(["next id", counted["next"]])
+    if manifest.get("embeds_ids"):
+        rows.append(["ids in the lists", "yes: stock FAISS returns them"])
+    if "trained" not in drift:
+        return [*rows, ["drift", "not known: too few vectors a codeword or list to train on"]]
+    rows.append(["distortion of the vectors trained on", f"{drift['trained']:.6g}"])
+    if "added" in drift:
+        rows.append(["vectors added since", f"{int(drift['added_rows']):,}"])
+        rows.append(["distortion of those", f"{drift['added']:.6g}"])
+        if drift["trained"]:
+            rows.append(["drift, theirs by the first", f"{drift['added'] / drift['trained']:.3f}"])
+    return rows
+
+
+def _print_transform(transform: dict[str, Any] | None) -> None:
     if transform is None:
         return
     variances = transform["subspace_variances"]

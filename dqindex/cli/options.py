@@ -19,6 +19,9 @@ from dqindex.vectors.usable import UsableVectors
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
+# A path, or what else can stand for one: the shell completes it, and the library opens it.
+PATH = click.Path(readable=False)
+
 threads = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all CPUs]"
 )
@@ -48,6 +51,7 @@ ids = click.option(
     "--ids",
     "ids_path",
     metavar="FILE",
+    type=PATH,
     help="Ids for a format that has none: a one-column Parquet file, or a 1-d .npy of integers.",
 )
 skip_invalid = click.option(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow as pa
 
-from dqindex.cli import options
-from dqindex.cli.terminal import progress, say, table
+from dqindex.cli import found, options
+from dqindex.cli.changing import chosen_ids
+from dqindex.cli.terminal import progress, say
+from dqindex.errors import InputError
+from dqindex.index.index import DQIndex
 from dqindex.index.opening import open_index
-from dqindex.storage.files import atomic_file
 from dqindex.storage.outputs import check_output
-from dqindex.storage.tables import write_table
+
+NEIGHBOURS = 10
+# Option and argument of the search.
+CHOICES = {"--filter": "filter", "--exclude": "exclude"}
 
 
 def _number(text: str) -> float:
@@ -26,13 +29,34 @@ def _number(text: str) -> float:
 
 
 @click.command("search")
-@click.argument("index", metavar="DIR")
-@click.argument("queries")
-@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
+@click.argument("index", metavar="DIR", type=options.PATH)
+@click.argument("queries", type=options.PATH)
+@click.option(
+    "-k", type=click.IntRange(min=1), help=f"Neighbours of each query.  [default: {NEIGHBOURS}]"
+)
+@click.option(
+    "--radius",
+    type=float,
+    metavar="R",
+    help="Instead of -k: all neighbours within R, which is a squared distance below it for l2 and "
+    "cosine, an inner product above it for ip.",
+)
+@click.option(
+    "--filter",
+    "only",
+    metavar="IDS",
+    type=options.PATH,
+    help="Search among these ids alone: a text file with an id a line, a Parquet or Arrow column "
+    "(the only one, else item_id or id), a 1-d .npy, or - for lines on standard input.",
+)
+@click.option(
+    "--exclude", metavar="IDS", type=options.PATH, help="Leave out these ids, given likewise."
+)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
+    type=options.PATH,
     help="Write to OUT.parquet or OUT.jsonl instead of a table on stdout.",
 )
 @click.option(
@@ -43,79 +67,86 @@ def _number(text: str) -> float:
     metavar="NAME=VALUE",
     help="FAISS search parameter, such as nprobe=32; may be repeated.",
 )
+@click.option(
+    "--mmap",
+    is_flag=True,
+    help="Map the index instead of reading it: opens at once, once its files were verified.",
+)
 @options.compose(
     options.vector_column, options.id_column, options.threads, options.quiet, options.as_json
 )
 def command(
     index: str,
     queries: str,
-    k: int,
+    k: int | None,
+    radius: float | None,
+    only: str | None,
+    exclude: str | None,
     output: str | None,
-    parameters: dict[str, float],
+    mmap: bool,
     vector_column: str | None,
     id_column: str | None,
-    threads: int | None,
     quiet: bool,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Find the k nearest neighbours of QUERIES in the index at DIR.
 
     Each result line has the query (its id, or its row), and the ids and distances of its
-    neighbours, the nearest first. --json prints JSON lines on stdout.
+    neighbours, the nearest first. --json prints JSON lines on stdout. Where fewer than k are
+    there, the lists are shorter; in Parquet they are filled up with nulls.
     """
+    _check_usage(k, radius, only, exclude, output)
     if output is not None:
-        if Path(output).suffix not in (".parquet", ".jsonl"):
-            raise click.BadParameter(
-                f"{output!r} ends in neither .parquet nor .jsonl", param_hint="-o"
-            )
-        check_output(output, index, queries)
-    opened = open_index(index)
-    source = options.open_source(queries, vector_column, id_column)
-    result = opened.search(source, k, parameters=parameters, threads=threads)
+        check_output(output, index, queries, *(one for one in (only, exclude) if one != "-"))
     with progress(quiet):
+        opened = open_index(index, mmap=mmap)
+        source = options.open_source(queries, vector_column, id_column)
+        settings |= _chosen(opened, {"--filter": only, "--exclude": exclude})
+        answer: found.Answer
+        if radius is None:
+            answer = opened.search(source, k or NEIGHBOURS, **settings)
+        else:
+            answer = opened.range_search(source, radius, **settings)
         names = list(range(source.n)) if source.ids is None else source.ids.to_pylist()
+    what = f"{k or NEIGHBOURS} nearest" if radius is None else f"all within {radius:g}"
     if output is None and not as_json:
-        rows = [
-            [name, " ".join(map(str, ids)), " ".join(f"{distance:.4g}" for distance in distances)]
-            for name, ids, distances in zip(names, result.ids, result.distances, strict=True)
-        ]
-        table(f"{k} nearest by {opened.spec}", ["query", "ids", "distances"], rows)
+        found.show(f"{what} by {opened.spec}", names, answer)
     elif output is None or output.endswith(".jsonl"):
-        _write_lines(output, names, result)
+        found.write_lines(output, names, answer)
     else:
-        _write_parquet(output, source.ids, result, opened.ids)
+        found.write_parquet(output, source.ids, answer, opened.ids)
     if output is not None:
-        say(f"{output}: {len(names):,} queries, {k} neighbours each", quiet)
+        say(f"{output}: {len(names):,} queries, {what}", quiet)
 
 
-def _lines(names: list[Any], result: Any) -> Any:
-    for name, ids, distances in zip(names, result.ids, result.distances, strict=True):
-        yield json.dumps({"query": name, "ids": ids.tolist(), "distances": distances.tolist()})
+def _check_usage(
+    k: int | None, radius: float | None, only: str | None, exclude: str | None, output: str | None
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    if k is not None and radius is not None:
+        raise click.UsageError("give -k or --radius, not both")
+    if only == exclude == "-":
+        raise click.UsageError("--filter and --exclude can't both come from standard input")
+    if output is not None and Path(output).suffix not in (".parquet", ".jsonl"):
+        raise click.BadParameter(f"{output!r} ends in neither .parquet nor .jsonl", param_hint="-o")
 
 
-def _write_lines(output: str | None, names: list[Any], result: Any) -> None:
-    if output is None:
-        for line in _lines(names, result):
-            click.echo(line)
-        return
-    with atomic_file(output) as file:
-        for line in _lines(names, result):
-            file.write(f"{line}\n".encode())
-
-
-def _write_parquet(output: str, queries: Any, result: Any, catalogue: Any) -> None:
-    k = result.ids.shape[1]
-
-    def lists(values: Any) -> pa.Array:
-        kind = catalogue.type if values.dtype == object else None
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind), k)
-
-    found = pa.table(
-        {
-            "query": pa.array(range(len(result.ids))) if queries is None else queries,
-            "ids": lists(result.ids),
-            "distances": lists(result.distances),
-        }
-    )
-    with atomic_file(output) as file:
-        write_table(file, found)
+def _chosen(index: DQIndex, given: dict[str, str | None]) -> dict[str, Any]:
+    """Arguments of the search for the options that name ids."""
+    chosen = {}
+    for option, path in given.items():
+        if path is not None:
+            ids = chosen_ids(path, index)
+            if option == "--filter" and not len(ids):
+                raise InputError(
+                    f"--filter {path}: holds no ids, so that nothing could be found; give some, or "
+                    "leave it out"
+                )
+            chosen[CHOICES[option]] = ids
+    return chosen

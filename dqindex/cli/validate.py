@@ -15,7 +15,7 @@ from dqindex.parallel.threads import thread_limit
 
 
 @click.command("validate")
-@click.argument("vectors")
+@click.argument("vectors", type=options.PATH)
 @options.subspaces("Number of subspaces.")
 @click.option(
     "-K",

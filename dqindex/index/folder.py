@@ -113,17 +113,23 @@ class IndexWriter:
 
 
 @contextmanager
-def write_folder(path: Path | str) -> Iterator[IndexWriter]:
+def write_folder(path: Path | str, *, wait: float = 0.0) -> Iterator[IndexWriter]:
     """Hold the folder for writing; it is made if need be.
 
     Whatever happens inside, afterwards the folder holds one whole version, the old or the new,
     and nothing else of ours. What is not ours is not touched. A folder that was made here is
     removed if nothing was committed.
 
+    Parameters
+    ----------
+    path : path
+    wait : float
+        Seconds to wait for another writer; 0 refuses at once.
+
     Raises
     ------
     BusyError
-        If another process is writing to it.
+        If another process is writing to it for longer than that.
     StorageError
         If it can't be made or written, or holds files but no index.
     """
@@ -133,7 +139,7 @@ def write_folder(path: Path | str) -> Iterator[IndexWriter]:
         raise StorageError(f"{folder}: is a file; name a new folder, or one with an index")
     with refusals(folder, "be made or opened"):
         folder.mkdir(exist_ok=True)
-    with exclusive(folder):
+    with exclusive(folder, wait=wait):
         named = _own_files(folder)
         try:
             _sweep(folder, named)

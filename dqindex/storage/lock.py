@@ -16,6 +16,8 @@ from dqindex.storage.files import same_file, storage_error
 # What the system says where another holds the lock.
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 PAUSE = 0.05
+# How long commands that add to one artefact wait for each other.
+WAIT_SECONDS = 60.0
 
 
 @contextmanager

@@ -16,23 +16,33 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("report")
-@click.argument("results", nargs=-1, metavar="[RESULTS.jsonl]...")
-@click.option("-o", "--output", metavar="REPORT.html", help="The page; needs no network.")
-@click.option("--png", metavar="PICTURE.png", help="The frontiers as a picture, for a README.")
+@click.argument("results", nargs=-1, metavar="[RESULTS.jsonl]...", type=options.PATH)
+@click.option(
+    "-o", "--output", metavar="REPORT.html", type=options.PATH, help="The page; needs no network."
+)
+@click.option(
+    "--png",
+    metavar="PICTURE.png",
+    type=options.PATH,
+    help="The frontiers as a picture, for a README.",
+)
 @click.option(
     "--sids",
     "map_path",
     metavar="MAP",
+    type=options.PATH,
     help="A map of semantic IDs, own or foreign: adds token distributions and an item explorer.",
 )
 @click.option(
     "--vectors",
     metavar="ITEMS",
+    type=options.PATH,
     help="The map's items, in its order: adds their true neighbours to the explorer.",
 )
 @click.option(
     "--titles",
     metavar="FILE",
+    type=options.PATH,
     help="What to call the items: a Parquet file with a text column, in the map's order or with "
     "the map's ids.",
 )

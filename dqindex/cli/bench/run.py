@@ -25,6 +25,7 @@ def _numbers(words: str) -> list[float]:
     "--data",
     required=True,
     metavar="DATA",
+    type=options.PATH,
     help="Vectors of any format, an HDF5 file of ann-benchmarks, or a set that a package carries: "
     "glove-50, fr-300.",
 )
@@ -83,6 +84,7 @@ def _numbers(words: str) -> list[float]:
     "--output",
     required=True,
     metavar="RESULTS.jsonl",
+    type=options.PATH,
     help="Results; appended to, and what is there is not measured again.",
 )
 @options.vector_column

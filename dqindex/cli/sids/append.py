@@ -14,10 +14,14 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("append")
-@click.argument("map_path", metavar="MAP")
-@click.argument("items")
-@click.option("-o", "--output", required=True, metavar="MAP", help="Complete map to write.")
-@click.option("--delta", metavar="MAP", help="Write the new items alone as well.")
+@click.argument("map_path", metavar="MAP", type=options.PATH)
+@click.argument("items", type=options.PATH)
+@click.option(
+    "-o", "--output", required=True, metavar="MAP", type=options.PATH, help="Complete map to write."
+)
+@click.option(
+    "--delta", metavar="MAP", type=options.PATH, help="Write the new items alone as well."
+)
 @loading.model
 @loading.priority
 @options.source

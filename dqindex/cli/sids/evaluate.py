@@ -28,10 +28,11 @@ FIGURES = (
 
 
 @click.command("evaluate")
-@click.argument("map_path", metavar="MAP")
+@click.argument("map_path", metavar="MAP", type=options.PATH)
 @click.option(
     "--vectors",
     metavar="ITEMS",
+    type=options.PATH,
     help="The items' vectors: adds distortion and neighbourhoods. Joined by id where MAP and "
     "ITEMS have ids, else in the map's order.",
 )

@@ -14,8 +14,10 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("export")
-@click.argument("map_path", metavar="MAP")
-@click.option("-o", "--output", required=True, metavar="FILE", help="File to write.")
+@click.argument("map_path", metavar="MAP", type=options.PATH)
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", type=options.PATH, help="File to write."
+)
 @click.option(
     "--format",
     "form",

@@ -17,13 +17,16 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("extract")
-@click.argument("items")
-@click.option("-o", "--output", required=True, metavar="MAP", help="Parquet file to write.")
+@click.argument("items", type=options.PATH)
+@click.option(
+    "-o", "--output", required=True, metavar="MAP", type=options.PATH, help="Parquet file to write."
+)
 @options.family
 @click.option(
     "--model",
     "model_path",
     metavar="MODEL",
+    type=options.PATH,
     help="Use this model; the options above are then its own.",
 )
 @click.option(

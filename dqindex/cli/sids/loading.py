@@ -8,16 +8,18 @@ from pathlib import Path
 
 import click
 
+from dqindex.cli import options
 from dqindex.errors import StorageError
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.map_file import model_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids
-from dqindex.storage.lock import exclusive
+from dqindex.storage.lock import WAIT_SECONDS, exclusive
 
 model = click.option(
     "--model",
     "model_path",
     metavar="MODEL",
+    type=options.PATH,
     help="The model that made the map.  [default: the one that 'extract' left beside it]",
 )
 
@@ -27,9 +29,6 @@ priority = click.option(
     help="Column of numbers, as sales or clicks: of several items that want one ID, the larger "
     "come first.  [default: the nearest to its codewords]",
 )
-
-# How long a command waits for another that is writing the same map.
-WAIT_SECONDS = 60.0
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from dqindex.sids.readers import WHOLE_NUMBER
 
 
 @click.command("lookup")
-@click.argument("map_path", metavar="MAP")
+@click.argument("map_path", metavar="MAP", type=options.PATH)
 @click.argument("tokens", nargs=-1, metavar="[TOKENS]...")
 @click.option(
     "--item",

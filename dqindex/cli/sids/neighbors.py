@@ -16,12 +16,13 @@ from dqindex.storage.tables import table_writer
 
 
 @click.command("neighbors")
-@click.argument("map_path", metavar="MAP")
+@click.argument("map_path", metavar="MAP", type=options.PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="EDGES",
+    type=options.PATH,
     help="Parquet file to write: source, target, weight.",
 )
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Most edges.")

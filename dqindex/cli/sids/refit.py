@@ -14,9 +14,11 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("refit")
-@click.argument("map_path", metavar="MAP")
-@click.argument("items")
-@click.option("-o", "--output", required=True, metavar="MAP", help="New map to write.")
+@click.argument("map_path", metavar="MAP", type=options.PATH)
+@click.argument("items", type=options.PATH)
+@click.option(
+    "-o", "--output", required=True, metavar="MAP", type=options.PATH, help="New map to write."
+)
 @click.option(
     "--rotation",
     type=click.Choice(["keep", "new"]),

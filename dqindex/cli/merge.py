@@ -1,0 +1,46 @@
+"""``dqindex merge``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dqindex.cli import options
+from dqindex.cli.terminal import progress, say
+from dqindex.errors import InputError
+from dqindex.index.folder import write_folder
+from dqindex.index.merging import merge_indexes
+from dqindex.storage.outputs import refuse_inputs
+
+
+@click.command("merge")
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=options.PATH)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="DIR",
+    type=options.PATH,
+    help="Folder to write the index to.",
+)
+@options.compose(options.quiet, options.as_json)
+def command(folders: tuple[str, ...], output: str, quiet: bool, as_json: bool) -> None:
+    """Make one index of those at DIR..., which share a training ('build --like').
+
+    It is the index that one build of all their vectors, in this order, would have made. Another
+    training, and an id that two of them have, are refused. Beside the result one of them is in
+    memory at a time.
+    """
+    refuse_inputs(output, *folders)
+    for place, folder in enumerate(folders):
+        if any(Path(folder).resolve() == Path(other).resolve() for other in folders[:place]):
+            raise InputError(f"{folder}: is given twice; give each index once")
+    with write_folder(output) as writer, progress(quiet) as report:
+        index = merge_indexes(list(folders), progress=report)
+        index.save(writer)
+    if as_json:
+        click.echo(json.dumps(index.manifest))
+        return
+    say(f"{output}: {index.n:,} x {index.d}, {index.spec}, of {len(folders)} indexes", quiet)
