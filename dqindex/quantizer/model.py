@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from dqindex._parameters import (
     boolean,
@@ -26,6 +28,7 @@ from dqindex._types import Codes, Float32, Float64, Matrix, Progress, no_progres
 from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
+from dqindex.quantizer.code_table import encode_table
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.coder import Coder
 from dqindex.quantizer.encoding import check_codes
@@ -40,6 +43,7 @@ from dqindex.storage.records import Record
 from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpack_tensors
 from dqindex.vectors import open_vectors
 from dqindex.vectors.extent import check_longest, row_norms
+from dqindex.vectors.least import sample_of_parts
 from dqindex.vectors.matrix import check_matrix
 
 Part = TypeVar("Part", DQTransform, ProductCodebooks)
@@ -179,7 +183,49 @@ class DQModel(Estimator):
         source = open_vectors(X)
         self._remember_names(names_of(X))
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
-        check_longest(float(row_norms(rows).max()), source.name)
+        return self._learn(rows, source.name, report)
+
+    def fit_parts(self, parts: Iterable[Any], *, progress: Progress | None = None) -> DQModel:
+        """Learn from parts of a catalogue, in any order and however it was cut, and return self.
+
+        The model is the one that `fit` learns of all rows together where they have ids: who is in
+        the sample, and where, is decided by the hash of an id. Rows that are not in that sample may
+        be missing from the parts.
+
+        Parameters
+        ----------
+        parts : iterable
+            Whatever `open_vectors` opens, each with ids that are distinct over all.
+        progress : callable, optional
+            As for `fit`.
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If there is no part, one has no ids or another width, or the sample is not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> Z = np.random.default_rng(0).normal(size=(3000, 8))
+        >>> whole = pa.table({"id": np.arange(3000), "vector": list(Z)})
+        >>> parts = [whole.slice(2000), whole.slice(0, 2000)]
+        >>> model = DQModel(n_subspaces=2, n_codewords=16).fit_parts(parts)
+        >>> model.fingerprint == DQModel(n_subspaces=2, n_codewords=16).fit(whole).fingerprint
+        True
+        """
+        self._check_params()
+        owner = "DQModel.fit_parts"
+        check(owner, "progress", progress, or_none(callback()))
+        check(owner, "parts", parts, iterable())
+        rows, name = sample_of_parts(parts, self.training_rows, self.seed)
+        self._remember_names(None)
+        return self._learn(rows, name, progress or no_progress)
+
+    def _learn(self, rows: Float32, name: str, report: Progress) -> DQModel:
+        """Learn all parts from a sample, and return self."""
+        check_longest(float(row_norms(rows).max()), name)
         parts = learn_parts(
             rows,
             self._part(DQTransform),
@@ -292,6 +338,55 @@ class DQModel(Estimator):
         width = self.codebooks_.codebooks_[0].shape[1]
         coder = Coder(self._parts(), self.beam, distortion)
         return parallel_map(coder, cut(map(_matrix, blocks), width))
+
+    @checked(vector_column=or_none(text()), id_column=or_none(text()))
+    def encode_arrow(
+        self, batch: Any, *, vector_column: str | None = None, id_column: str | None = None
+    ) -> pa.Table:
+        """Tokens of the rows of an Arrow table or batch, beside their ids.
+
+        Parameters
+        ----------
+        batch : pyarrow.Table, RecordBatch, or whatever `open_vectors` opens
+        vector_column, id_column : str, optional
+            As in `open_vectors`.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns item_id (of the type that came in; the rows where there are no ids), codes (list
+            of int32) and distortion (float32), in the order of `batch`.
+
+        Raises
+        ------
+        InputError, NonFiniteError, RangeError
+            If a vector is not usable; its id is named.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> Z = np.random.default_rng(0).normal(size=(3000, 8))
+        >>> model = DQModel(n_subspaces=2, n_codewords=16).fit(Z)
+        >>> model.encode_arrow(pa.table({"id": ["a", "b"], "vector": list(Z[:2])})).column_names
+        ['item_id', 'codes', 'distortion']
+        """
+        self._check_fitted()
+        return encode_table(
+            batch,
+            lambda blocks: self.encode_blocks(blocks, distortion=True),
+            self.n_features_in_,
+            vector_column,
+            id_column,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: what was learned, without the moments that it was learned from."""
+        state = self.__dict__.copy()
+        if "transform_" in state:
+            state["transform_"] = copy.copy(self.transform_)
+            state["transform_"].__dict__.pop("_moments", None)
+        return state
 
     def decode(self, codes: Any) -> Float32:
         """Reconstruction ẑ of `codes`: (n, d) float32.

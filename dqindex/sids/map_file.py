@@ -13,8 +13,8 @@ import pyarrow as pa
 from dqindex._parameters import boolean, integer, one_of, text
 from dqindex._types import Float64
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.quantizer.token_lists import as_lists, read_lists
 from dqindex.sids.map import SidMap
-from dqindex.sids.token_lists import as_lists, read_lists
 from dqindex.storage.files import atomic_file, versions
 from dqindex.storage.reading import names_its_writer, open_regular, read_parquet
 from dqindex.storage.records import Each, Format, Maybe, Named, Record
