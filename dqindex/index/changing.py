@@ -73,7 +73,7 @@ class Catalogue:
             raise
 
     def _compose(self, places: Int64, total: int) -> None:
-        compose(self.index, [(self.index, places)], total)
+        compose(self.index, places, total)
 
     def remove(self, ids: Any, *, missing_ok: bool = False) -> int:
         """Remove the rows of `ids`; how many were unknown."""

@@ -78,7 +78,9 @@ def _errors(index: Any, x: Float32) -> Any:
 def says_something(index: Any, train_rows: int) -> bool:
     """Whether there were enough training vectors for their distortion to be that of others."""
     parts = dissect(index)
-    if isinstance(parts.core, faiss.IndexIVFFastScan) and parts.pq is None:
+    fast = isinstance(parts.core, faiss.IndexIVFFastScan) and parts.pq is None
+    if fast or isinstance(parts.core, faiss.IndexLSH):
+        # FAISS gives nothing back from their codes, or no vectors.
         return False
     centroids = max(
         int(parts.pq.ksub) if parts.pq is not None else 1,

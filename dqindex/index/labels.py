@@ -12,7 +12,7 @@ import pyarrow as pa
 from dqindex._types import Int64
 from dqindex.errors import InputError, SpecError
 from dqindex.index.anatomy import dissect
-from dqindex.index.contents import list_ids, lists_of
+from dqindex.index.codes import list_ids, lists_of
 from dqindex.index.names import Names
 from dqindex.vectors.ids import INT64_MAX
 
@@ -31,10 +31,10 @@ def check_embeddable(index: Any, names: Names, spec: str) -> None:
     if parts.refine is not None or not isinstance(parts.core, faiss.IndexIVF):
         why = "a refinement finds vectors by row" if parts.refine is not None else "it has no lists"
         raise SpecError(f"spec {spec!r} cannot hold the catalogue's ids: {why}; use an IVF alone")
-    if isinstance(parts.core, faiss.IndexIVFPQR):
+    if isinstance(parts.core, faiss.IndexIVFPQR | faiss.IndexIVFFlatDedup):
         raise SpecError(
-            f"spec {spec!r} cannot hold the catalogue's ids: its second codes are found by row; "
-            "use another IVF"
+            f"spec {spec!r} cannot hold the catalogue's ids: FAISS finds some of what it holds by "
+            "row; use another IVF"
         )
     if names.counted and not names.plain:
         return

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 
 from dqindex._parameters import Rule, callback, checked, integer, or_none
 from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
-from dqindex.index.contents import check_composable, flat_codes, set_flat_codes
+from dqindex.index.contents import append, check_composable, empty_out
 from dqindex.index.folder import Manifest, read_manifest, read_version
 from dqindex.index.index import DQIndex
 from dqindex.index.labels import Labels, relabel
@@ -65,16 +64,16 @@ def merge_indexes(
     report, done = progress or no_progress, 0
     merged: DQIndex | None = None
     for one, owner in zip(indexes, owners, strict=True):
-        part = _opened(one)
         if merged is None:
-            check_composable(part.index, part.spec)
-            merged = part
-            training = merged.training
-        elif part.training != training:
-            raise InputError(_other_training(owners[0], owner))
+            merged = _to_change(one)
+            check_composable(merged.index, merged.spec)
+            training, done = merged.training, merged.n
         else:
-            append(merged.index, part.index)
-        done += part.n
+            part = _opened(one)
+            if part.training != training:
+                raise InputError(_other_training(owners[0], owner))
+            append(merged.index, part.index, Labels(part.names, part.embeds_ids).rows)
+            done += part.n
         report("merge", min(done, names.n), names.n)
     assert merged is not None  # noqa: S101 (told to the type checker; there is at least one)
     embeds = bool(_manifest_of(indexes[0]).get("embeds_ids"))
@@ -117,8 +116,9 @@ def build_like(
         If the folder can't be opened.
     """
     source = open_vectors(vectors)
-    opened = _opened(like)
-    opened.index.reset()
+    opened = _to_change(like)
+    check_composable(opened.index, opened.spec)
+    empty_out(opened.index)
     ids = source.ids
     names = Names(None if ids is None else ids[:0], 0)
     made = _made(opened, opened.index, names, embeds=False)
@@ -140,36 +140,26 @@ def _made(like: DQIndex, index: Any, names: Names, embeds: bool) -> DQIndex:
     return made
 
 
-def append(index: Any, other: Any) -> None:
-    """Move the vectors of `other` to the end of `index`; their lists hold rows."""
-    index, other = faiss.downcast_index(index), faiss.downcast_index(other)
-    if isinstance(index, faiss.IndexPreTransform):
-        append(index.index, other.index)
-        index.ntotal = index.index.ntotal
-    elif isinstance(index, faiss.IndexRefine):
-        append(index.base_index, other.base_index)
-        append(index.refine_index, other.refine_index)
-        index.ntotal = index.refine_index.ntotal
-    elif hasattr(index, "hnsw"):
-        if other.ntotal:
-            storage = faiss.downcast_index(index.storage)
-            more = faiss.downcast_index(other.storage)
-            codes = np.concatenate([flat_codes(storage), flat_codes(more)])
-            index.add(more.reconstruct_n(0, more.ntotal))
-            set_flat_codes(storage, codes)
-    else:
-        index.merge_from(other, index.ntotal if isinstance(index, faiss.IndexIVF) else 0)
+def _copied(index: Any) -> Any:
+    try:
+        return faiss.clone_index(index)
+    except RuntimeError:
+        return faiss.deserialize_index(faiss.serialize_index(index))
 
 
 def _opened(one: DQIndex | str | Path) -> DQIndex:
-    """A copy that may be changed, whose lists hold rows."""
-    if isinstance(one, DQIndex):
-        copy = DQIndex(faiss.clone_index(one.index), one.manifest, one.names, one.model)
-    else:
-        copy = open_index(one)
-    if copy.embeds_ids:
-        relabel(copy.index, Labels(copy.names, True).rows)
-    return copy
+    """As it is, or read."""
+    return one if isinstance(one, DQIndex) else open_index(one)
+
+
+def _to_change(one: DQIndex | str | Path) -> DQIndex:
+    """One that may be changed, whose lists hold rows."""
+    opened = _opened(one)
+    if opened is one:
+        opened = DQIndex(_copied(one.index), one.manifest, one.names, one.model)
+    if opened.embeds_ids:
+        relabel(opened.index, Labels(opened.names, True).rows)
+    return opened
 
 
 def _owner(one: Any, place: int) -> str:

@@ -185,6 +185,7 @@ def takes_selector(index: Any) -> bool:
         return not isinstance(
             index,
             faiss.IndexIVFPQR
+            | faiss.IndexIVFFlatPanorama
             | faiss.IndexIVFAdditiveQuantizer
             | faiss.IndexIVFAdditiveQuantizerFastScan,
         )

@@ -14,7 +14,7 @@ from dqindex._parameters import checked, instance, integer, number, or_none
 from dqindex._types import Float32
 from dqindex.errors import InputError, SpecError
 from dqindex.index.answers import RangeResult, SearchResult
-from dqindex.index.contents import Places
+from dqindex.index.contents import check_lookable
 from dqindex.index.decoding import reconstruct
 from dqindex.index.fingerprint import training_fingerprint
 from dqindex.index.folder import Manifest
@@ -22,6 +22,7 @@ from dqindex.index.labels import Labels
 from dqindex.index.mapping import make_tables
 from dqindex.index.names import Mask, Names
 from dqindex.index.parameters import check_parameters, set_for_good, takes_parameters
+from dqindex.index.places import Places
 from dqindex.index.ranges import Within
 from dqindex.index.searching import Search
 from dqindex.parallel.threads import thread_limit
@@ -197,6 +198,7 @@ class SearchableIndex:
         InputError, NonFiniteError, RangeError, SpecError
             As `search` does.
         """
+        check_lookable(self.index, self.spec, "range search")
         settings = self._settings(parameters)
         array = self._queries(queries)
         mask = self._mask(filter, exclude)
@@ -220,6 +222,7 @@ class SearchableIndex:
         SpecError
             If a transform cannot be undone.
         """
+        check_lookable(self.index, self.spec, "reconstruction")
         rows = self._names.rows(ids)
         return reconstruct(self.index, rows, self._places, self.spec)
 
@@ -241,6 +244,8 @@ class SearchableIndex:
 
     def _mask(self, chosen: Any, excluded: Any) -> Mask | None:
         """The rows that may be found; None for all."""
+        if chosen is not None or excluded is not None:
+            check_lookable(self.index, self.spec, "filter")
         mask = None if chosen is None else self._names.mask(chosen, "filter")
         if excluded is not None:
             out = self._names.mask(excluded, "exclude")

@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from dqindex._types import Float32, Int64
 from dqindex.index.adding import apply_transform
-from dqindex.index.contents import decode_lists, flat_codes
+from dqindex.index.codes import codes_at
 from dqindex.index.parameters import (
     Settings,
     candidates_factor,
     for_one_search,
     takes_selector,
 )
+from dqindex.index.places import decode_lists
 
 Found = tuple[Float32, Int64]
 BLOCK_VALUES = 2**24
@@ -219,13 +220,12 @@ def _searcher(index: Any, places: Any) -> Any:
             return distances, found
 
         return decoded
-    codes = flat_codes(index)
     small = faiss.IndexPQ(index.d, index.pq.M, index.pq.nbits, index.metric_type)
     small.pq, small.is_trained = index.pq, True
 
     def coded(x: Float32, k: int, rows: Int64) -> Found:
         small.reset()
-        small.add_sa_codes(np.ascontiguousarray(codes[rows]))
+        small.add_sa_codes(codes_at(index, rows))
         distances, found = small.search(x, k)
         return distances, found
 

@@ -10,7 +10,9 @@ import numpy as np
 from dqindex._types import Int64
 from dqindex.errors import InputError
 from dqindex.index.anatomy import dissect
-from dqindex.index.contents import Bytes, codes_at, leaves, list_ids, lists_of
+from dqindex.index.codes import codes_at, list_ids, lists_of
+from dqindex.index.contents import leaves
+from dqindex.index.interleaved import Bytes
 from dqindex.index.labels import Labels
 from dqindex.index.names import Names
 
@@ -57,7 +59,7 @@ def check_true(index: Any, names: Names, labels: Labels, witness: Witness) -> No
     if not witness.agrees(index):
         raise InputError(f"the FAISS index holds other vectors in the rows of its ids: {REMEDY}")
     core = dissect(index).core
-    if not isinstance(core, faiss.IndexIVF):
+    if not isinstance(core, faiss.IndexIVF) or isinstance(core, faiss.IndexIVFFlatDedup):
         return
     seen = np.zeros(n, dtype=bool)
     lists = lists_of(core)
