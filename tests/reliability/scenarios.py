@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import clustered
 
-from dqindex import DQModel, build_index, open_vectors, semantic_ids
+from dqindex import DQModel, build_index, build_like, open_vectors, semantic_ids
 from dqindex.sids.map_file import model_beside
 
 TEMPORARY = ".dqindex-tmp-"
@@ -45,12 +45,14 @@ class Scenario:
     @property
     def name(self) -> str:
         """The command in a word or two, and where to."""
-        return " ".join((*self.words[: 2 if self.words[0] in ("sids", "bench") else 1], self.last))
+        how = ("--like",) if "--like" in self.words else ()
+        words = self.words[: 2 if self.words[0] in ("sids", "bench") else 1]
+        return " ".join((*words, *how, self.last))
 
     @property
     def in_place(self) -> bool:
-        """True if the output is an input as well: the same command again then adds more."""
-        return self.words.count(self.last) > 1
+        """True if the output is an input as well: the same command again then does it twice."""
+        return self.words[0] in CHANGES or self.words.count(self.last) > 1
 
 
 def furnish(folder: Path) -> None:
@@ -61,9 +63,11 @@ def furnish(folder: Path) -> None:
     more = clustered(20, D, seed=3)
     np.save(folder / "more.npy", more)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(more.ravel()), D)
-    added = pa.table({"item_id": [f"added {place}" for place in range(20)], "vector": vectors})
+    added_ids = [f"added {place}" for place in range(20)]
+    added = pa.table({"item_id": added_ids, "vector": vectors})
     pq.write_table(added, folder / "more.parquet")
     ids = [f"item {place}" for place in range(150)]
+    pq.write_table(pa.table({"item_id": ids}), folder / "x-ids.parquet")
     old_model = DQModel(2, 4).fit(old)
     old_model.save(folder / "model.safetensors")
     model = DQModel(2, 4).fit(new)
@@ -74,6 +78,11 @@ def furnish(folder: Path) -> None:
         np.save(folder / name, old_model.encode(old))
     build_index(open_vectors(old, ids=ids[:120]), "DQ2,IVF4,PQ2x4").save(folder / "index")
     shutil.copytree(folder / "index", folder / "searched")
+    build_index(old, "DQ2,IVF4,PQ2x4").save(folder / "changed")
+    build_like(open_vectors(more, ids=added_ids), folder / "index").save(folder / "shard")
+    (folder / "some.txt").write_text("3\n77\n")
+    moved = pa.FixedSizeListArray.from_arrays(pa.array(more[:4].ravel()), D)
+    pq.write_table(pa.table({"item_id": range(4), "vector": moved}), folder / "moved.parquet")
     sids = semantic_ids(new, ids, n_subspaces=3, n_codewords=8)
     rows = semantic_ids(new, n_subspaces=3, n_codewords=8)
     for name, one in (("map.parquet", sids), ("inplace.parquet", rows)):
@@ -91,6 +100,14 @@ def furnish(folder: Path) -> None:
     (folder / "page.html").write_text("<p>An older page</p>\n")
 
 
+# Changes in place of an index that counts its vectors: they can be done twice.
+CHANGES = {
+    "add": ("add", "changed", "more.npy", "--quiet"),
+    "remove": ("remove", "changed", "some.txt", "--missing-ok", "--quiet"),
+    "update": ("update", "changed", "moved.parquet", "--quiet"),
+}
+MERGE = ("merge", "searched", "shard", "--quiet", "-o")
+LIKE = ("build", "x.npy", "--ids", "x-ids.parquet", "--like", "searched", "--quiet", "-o")
 FIT = ("fit", "x.npy", "-L", "2", "-K", "4", "-o")
 BUILD = ("build", "x.npy", "--spec", "DQ2,IVF4,PQ2x4", "--quiet", "-o")
 TARGET = ("build", "x.npy", "--target-recall", "0.5", "--quiet", "-o")
@@ -128,6 +145,10 @@ SCENARIOS = [
     _scenario(BUILD, "index"),
     _scenario(BUILD, "new-index"),
     _scenario(TARGET, "index", long=True, measured=True),
+    *(Scenario(words, "changed") for words in CHANGES.values()),
+    _scenario(MERGE, "index"),
+    _scenario(MERGE, "new-index", long=True),
+    _scenario(LIKE, "index", long=True),
     _scenario(SEARCH, "out.parquet"),
     _scenario(SEARCH, "out.jsonl"),
     _scenario(EXTRACT, "extracted.parquet"),
@@ -165,7 +186,7 @@ def leftovers(folder: Path) -> list[str]:
 
 def what_is_wrong(scenario: Scenario, found: Files, old: Files, new: Files) -> str | None:
     """None if every artefact is whole, old or new, and what stands beside them untouched."""
-    indexes = {"index", "new-index"}
+    indexes = {"index", "new-index", "changed"}
     for name in {*old, *new}:
         if name.split("/")[0] not in indexes and found.get(name) not in (
             old.get(name),

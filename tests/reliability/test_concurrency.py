@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import clustered
 
-from dqindex import DQModel, build_index, open_index, open_vectors, semantic_ids
+from dqindex import DQModel, build_index, build_like, open_index, open_vectors, semantic_ids
 from dqindex.bench.results import open_results, read_results
 from dqindex.errors import BusyError
 from dqindex.sids.map_file import model_beside
@@ -111,6 +111,69 @@ def test_writers_of_an_index_folder(tally, parties, long, tmp_path):
             answer_of(index_of(one)) for one in range(PARTIES)
         ]:
             count.violation("the index folder holds no index that was written")
+        if leftovers(folder) or len(list(folder.iterdir())) != 4:
+            count.violation(f"left in the folder: {sorted(one.name for one in folder.iterdir())}")
+
+
+def change_index(folder: Path, party: int, rounds: int) -> list[str]:
+    """Add four items and remove one, by turns; how each ended."""
+    ends = []
+    for turn in range(rounds):
+        name = folder.with_name(f"add-{party}-{turn}.parquet")
+        gone = folder.with_name(f"gone-{party}-{turn}.txt")
+        for words in (("add", folder, name), ("remove", folder, gone)):
+            ran = command(*words, "--quiet")
+            if ran.code == 1 and "another process" in ran.err:
+                ends.append(BUSY)
+            elif ran.code == 0:
+                ends.append(DONE)
+            else:
+                raise RuntimeError(ran.err)
+    return ends
+
+
+def left_by_changes(count: Any, outcomes: list[Outcome], rounds: int) -> set[str]:
+    """The ids that are to be in the index after `change_index` in every party."""
+    wanted = {f"item 1 {place}" for place in range(60)}
+    for party, outcome in enumerate(outcomes):
+        if outcome.kind != "answer":
+            count.violation(f"a change of an index: {outcome.said}")
+            continue
+        for place, end in enumerate(outcome.value):
+            count.tried(end)
+            turn, removes = divmod(place, 2)
+            if end == DONE and removes:
+                wanted.remove(f"item 1 {party * rounds + turn}")
+            elif end == DONE:
+                wanted |= {f"party {party} turn {turn} item {one}" for one in range(4)}
+    return wanted
+
+
+def test_changes_of_one_index_lose_nothing(tally, parties, long, tmp_path):
+    """Additions and removals of several at once: all that were said to be done are."""
+    folder = tmp_path / "index"
+    index_of(1).save(folder)
+    rounds = 20 if long else 3
+    for party in range(PARTIES):
+        write_additions(tmp_path, party, rounds)
+        for turn in range(rounds):
+            gone = tmp_path / f"gone-{party}-{turn}.txt"
+            gone.write_text(f"item 1 {party * rounds + turn}\n")
+    jobs = [(change_index, (folder, party, rounds)) for party in range(PARTIES)]
+    with tally("writers against writers") as count:
+        wanted = left_by_changes(count, together(parties, tmp_path, jobs), rounds)
+        index = open_index(folder)
+        there = index.ids.to_pylist()
+        if set(there) != wanted or len(there) != len(wanted):
+            count.violation(f"of {len(wanted)} items that are to be there {len(there)} are")
+        # Each with its own vector, up to what codes keep of it.
+        x = np.concatenate([clustered(4, D, seed=1000 + 100 * party) for party in range(PARTIES)])
+        names = [f"party {party} turn 0 item {one}" for party in range(PARTIES) for one in range(4)]
+        known = np.isin(names, there)
+        names = [name for name, known_too in zip(names, known, strict=True) if known_too]
+        like = build_like(open_vectors(x[known], ids=names), index).reconstruct(names)
+        if index.reconstruct(names).tolist() != like.tolist():
+            count.violation("items have the vectors of others")
         if leftovers(folder) or len(list(folder.iterdir())) != 4:
             count.violation(f"left in the folder: {sorted(one.name for one in folder.iterdir())}")
 
@@ -258,6 +321,28 @@ def grow_map(path: Path, flag: Path, rounds: int) -> None:
         raise RuntimeError(f"a reader keeps a writer out: {ends}")
 
 
+def grow_index(folder: Path, flag: Path, rounds: int) -> None:
+    def add() -> list[int]:
+        names = [folder.with_name(f"add-0-{turn}.parquet") for turn in range(rounds)]
+        return [command("add", folder, name, "--quiet").code for name in names]
+
+    ends = flagged(flag, add)
+    if ends != [0] * rounds:
+        raise RuntimeError(f"a reader keeps a writer out: {ends}")
+
+
+def read_index_mapped(folder: Path, flag: Path) -> list[Any]:
+    """What an index says of itself, opened anew each time, mapped and read by turns."""
+    turns = iter(range(10**9))
+
+    def read() -> Any:
+        index = open_index(folder, mmap=next(turns) % 2 == 0)
+        found = index.search(clustered(5, D, seed=99), 200, parameters={"nprobe": 2})
+        return index.n, sorted(found.ids[0, : index.n].tolist()), index.ids.to_pylist()
+
+    return until_done(flag, read)
+
+
 def read_map_codes(path: Path, flag: Path) -> list[Any]:
     def read() -> Any:
         sids = SemanticIds.load(path)
@@ -310,6 +395,25 @@ def test_readers_of_an_index_that_is_replaced(tally, parties, long, tmp_path):
     writer = (replace_index, folder, flag, 150 if long else 20)
     with tally("readers against writers") as count:
         read_while_written(count, parties, tmp_path, writer, search_index, right.__contains__)
+
+
+def test_readers_of_an_index_that_grows(tally, parties, long, tmp_path):
+    folder, flag = tmp_path / "index", tmp_path / "done"
+    index_of(1).save(folder)
+    rounds = 20 if long else 4
+    write_additions(tmp_path, 0, rounds)
+    ids = [f"item 1 {place}" for place in range(60)]
+    ids += [f"party 0 turn {turn} item {place}" for turn in range(rounds) for place in range(4)]
+
+    def right(answer: Any) -> bool:
+        n, found, there = answer
+        known = ids[:n]
+        whole = n >= 60 and (n - 60) % 4 == 0
+        return bool(whole and there == known and found == sorted(known))
+
+    with tally("readers against writers") as count:
+        writer = (grow_index, folder, flag, rounds)
+        read_while_written(count, parties, tmp_path, writer, read_index_mapped, right)
 
 
 def test_readers_of_a_map_that_grows(tally, parties, long, tmp_path):
