@@ -3,6 +3,7 @@
 python benchmarks/sids.py scale
 python benchmarks/sids.py methods --data FILE [--data FILE]
 python benchmarks/sids.py life --data FILE [--foreign MAP]
+python benchmarks/sids.py churn --data FILE [--data FILE]
 """
 
 from __future__ import annotations
@@ -274,10 +275,59 @@ def life(arguments: argparse.Namespace) -> None:
     common.write("sids_life", rows)
 
 
+# Models whose maps are refitted, and shares of the distortion that an ID must gain to be changed.
+REFITTED: dict[str, dict[str, Any]] = {
+    "dq, 4 tokens": {"n_subspaces": 4},
+    "1 + dq, 4 tokens": {"n_subspaces": 3, "coarse": (256,)},
+    "rq, 4 tokens": {"method": "rq", "n_subspaces": 4},
+}
+WORTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def changes(x: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What may become of a catalogue: published rows, rows as they are now, and their vectors."""
+    rng = np.random.default_rng(0)
+    everyone, order = np.arange(len(x)), rng.permutation(len(x))
+    tenth = len(x) // 10
+    noise = rng.normal(size=x.shape).astype(np.float32) * x.std(axis=0)
+    return {
+        "nothing": (everyone, everyone, x),
+        "a tenth of the items is others": (order[:-tenth], order[tenth:], x[order[tenth:]]),
+        "each vector moves by a tenth": (everyone, everyone, x + np.float32(0.1) * noise),
+        "each vector moves by a third": (everyone, everyone, x + np.float32(1 / 3) * noise),
+    }
+
+
+def churn(arguments: argparse.Namespace) -> None:
+    """What a refit changes and what it gains, by the share that a new ID must be worth."""
+    rows = []
+    for data in arguments.data:
+        name, x = common.load(data)
+        for change, (published, now, vectors) in changes(x).items():
+            energy = float(vectors.var(axis=0, dtype=np.float64).sum())
+            for method, settings in REFITTED.items():
+                old = semantic_ids(x[published], published, **settings)
+                for worth in WORTHS:
+                    result = old.refit(vectors, now, worth=worth)
+                    row = {
+                        "data": name,
+                        "change": change,
+                        "method": method,
+                        "worth": worth,
+                        "items_changed": round(result.churn.items, 4),
+                        "distortion": round(result.churn.distortion / energy, 4),
+                        "fresh_fit": round(result.fresh.distortion / energy, 4),
+                        "model_kept": result.sids.fingerprint == old.fingerprint,
+                    }
+                    rows.append(row)
+                    print(row, flush=True)
+    common.write("sids_churn", rows)
+
+
 def main() -> None:
-    """One of the three."""
+    """One of the four."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["scale", "methods", "life"])
+    parser.add_argument("what", choices=["scale", "methods", "life", "churn"])
     parser.add_argument("--data", action="append", default=[])
     parser.add_argument("--method", action="append", choices=list(METHODS))
     parser.add_argument("--tokens", action="append", type=int)
@@ -285,7 +335,7 @@ def main() -> None:
     parser.add_argument("--foreign", help="another system's map of the same items")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
-    {"scale": scale, "methods": methods, "life": life}[arguments.what](arguments)
+    {"scale": scale, "methods": methods, "life": life, "churn": churn}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

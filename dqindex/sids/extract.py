@@ -15,7 +15,7 @@ from dqindex.quantizer.model import DQModel
 from dqindex.sids.duplicates import find_duplicates
 from dqindex.sids.map import SidMap
 from dqindex.sids.priority import read_priority
-from dqindex.sids.shared import Shared, gather_shared
+from dqindex.sids.shared import Gathered, gather_shared
 from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import (
     MODES,
@@ -143,7 +143,7 @@ def resolve(
     return _with_suffix(made, known) if made.unique == "suffix" else made
 
 
-def _reassigned(made: AnyMap, known: TupleSet, shared: Shared, report: Progress) -> AnyMap:
+def _reassigned(made: AnyMap, known: TupleSet, shared: Gathered, report: Progress) -> AnyMap:
     model, base = made.need_model(), made.base_codes
     rows = contenders(known, len(base), made.cap)
     if not len(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.optimize
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none
-from dqindex._types import Float32, Float64, Progress, no_progress
+from dqindex._parameters import callback, checked, integer, number_at_least, one_of, or_none
+from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.coarse import left_over
@@ -22,10 +23,16 @@ from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.nearest import nearest_in_pieces
 from dqindex.quantizer.transform import DQTransform, learn_axes
-from dqindex.sids.extract import extract
+from dqindex.sids.extract import encode, extract
+from dqindex.sids.hold import hold_ids
 from dqindex.sids.map import SidMap
 from dqindex.sids.matching import in_one_type
-from dqindex.vectors import open_vectors
+from dqindex.sids.priority import read_priority
+from dqindex.sids.unique import REASSIGNING, check_capacity, tokens_kept
+from dqindex.vectors import VectorSource, open_vectors
+
+# Of an item's distortion: see docs/methods.md.
+WORTH = 0.05
 
 
 class Churn(NamedTuple):
@@ -51,6 +58,7 @@ class Churn(NamedTuple):
 
 @checked(
     rotation=one_of("keep", "new"),
+    worth=number_at_least(0),
     seed=integer(0),
     threads=or_none(integer(1)),
     progress=or_none(callback()),
@@ -61,6 +69,7 @@ def refit(
     ids: Any = None,
     *,
     rotation: str = "keep",
+    worth: float = WORTH,
     priority: Any = None,
     seed: int = 0,
     threads: int | None = None,
@@ -76,6 +85,10 @@ def refit(
         The catalogue as it is now; items are matched by id.
     rotation : {"keep", "new"}
         Keep the transform of the old model, or fit it to the new vectors too.
+    worth : float
+        Change only what pays: an item keeps its ID unless the new one lowers its distortion by
+        more than this share of it, and the whole model stays unless a new one lowers that of the
+        catalogue by more than it. 0 changes whatever gains anything.
     priority, seed, threads, progress
         As in `semantic_ids`.
 
@@ -101,30 +114,71 @@ def refit(
         raise InputError(
             f"{source.name}: width {source.d}, but the model was fitted on {old.n_features_in_}"
         )
-    _common(sids, source.ids, source.n, source.name)
+    common = _common(sids, source.ids, source.n, source.name)
+    numbers = read_priority(priority, source)
     if sids.priority is not None and priority is None:
         raise InputError(
             f"{source.name}: the map's IDs went by a priority; give that of the items as they are "
             "now (priority=, --priority)"
         )
+    if sids.unique in REASSIGNING:
+        check_capacity(source.n, old.code_sizes(), sids.cap)
     with thread_limit(threads):
         sample = source.sample(old.training_rows(source.d), seed=seed)
         model = _refit_model(old, sample, rotation)
+        if _distortion(model, sample) >= (1 - worth) * _distortion(old, sample):
+            model = old
         # The labels of a fit from nothing are unrelated: what churn is measured against.
         unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
-        new, fresh = (
-            extract(
-                source,
-                fitted,
-                unique=sids.unique,
-                cap=sids.cap,
-                keep=sids.keep,
-                priority=priority,
-                report=report,
-            )
-            for fitted in (model, unaligned)
+        new = _published_again(
+            sids, model, common, source, worth=worth, priority=numbers, report=report
+        )
+        fresh = extract(
+            source,
+            unaligned,
+            unique=sids.unique,
+            cap=sids.cap,
+            keep=sids.keep,
+            priority=priority,
+            report=report,
         )
     return new, churn(sids, new), churn(sids, fresh)
+
+
+def _published_again(
+    sids: SidMap,
+    model: DQModel,
+    common: tuple[Int64, Int64],
+    source: VectorSource,
+    *,
+    worth: float,
+    priority: Float64 | None,
+    report: Progress,
+) -> SidMap:
+    """The catalogue as it is now under `model`, which has the code sizes of the map's own."""
+    sizes = model.code_sizes()
+    codes, distortion = encode(source, model, None, report)
+    made = replace(
+        sids,
+        codes=codes,
+        base_codes=codes,
+        distortion=distortion,
+        sizes=sizes,
+        ids=source.ids,
+        fingerprint=model.fingerprint,
+        priority=priority,
+        model=model,
+        duplicates=None,
+    )
+    if made.unique in REASSIGNING:
+        made = replace(made, keep=tokens_kept(sids.keep, len(model.coarse_), sizes))
+    return hold_ids(sids, made, common, source, worth=worth, report=report)
+
+
+def _distortion(model: DQModel, sample: Float32) -> float:
+    """Mean, of a sample."""
+    errors = [error for _, error in model.encode_blocks([sample], distortion=True)]
+    return float(np.concatenate([one for one in errors if one is not None]).mean())
 
 
 def churn(old: SidMap, new: SidMap) -> Churn:

@@ -1,4 +1,4 @@
-"""Items whose tokens another item has as well, and their vectors."""
+"""Vectors of some items, as of those whose tokens another item has as well."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from dqindex.vectors import VectorSource
 IN_MEMORY_BYTES = 512 * 2**20
 
 
-class Shared(NamedTuple):
-    """Those items.
+class Gathered(NamedTuple):
+    """Vectors of some rows of a source.
 
     Attributes
     ----------
@@ -43,14 +43,20 @@ class Shared(NamedTuple):
         return self.distances[np.searchsorted(self.rows, rows)]
 
 
-def gather_shared(source: VectorSource, known: TupleSet, made: SidMap, report: Progress) -> Shared:
-    """The rows of `made` whose base tuple stands more than once in `known`.
+def gather_shared(
+    source: VectorSource, known: TupleSet, made: SidMap, report: Progress
+) -> Gathered:
+    """The rows of `made` whose base tuple stands more than once in `known`."""
+    numbers = known.numbers[len(known.numbers) - len(made) :]
+    return gather(source, np.flatnonzero((known.counts > 1)[numbers]), made, report)
+
+
+def gather(source: VectorSource, rows: Int64, made: SidMap, report: Progress) -> Gathered:
+    """The `rows`, ascending, and how far each is from its base tuple in `made`.
 
     One pass over the source. The distortions are computed anew, row by row, so that they do not
     depend on the place of an item in the file.
     """
-    numbers = known.numbers[len(known.numbers) - len(made) :]
-    rows = np.flatnonzero((known.counts > 1)[numbers])
     vectors: Float32
     if len(rows) * source.d * 4 <= IN_MEMORY_BYTES:
         vectors = np.empty((len(rows), source.d), dtype=np.float32)
@@ -58,7 +64,7 @@ def gather_shared(source: VectorSource, known: TupleSet, made: SidMap, report: P
         vectors = scratch_matrix(len(rows), source.d)
     distances = np.empty(len(rows))
     if not len(rows):
-        return Shared(vectors, rows, distances)
+        return Gathered(vectors, rows, distances)
     model = made.need_model()
     start = 0
     for block in source.blocks():
@@ -69,7 +75,7 @@ def gather_shared(source: VectorSource, known: TupleSet, made: SidMap, report: P
             distances[begin:end] = row_distortion(own, made.base_codes[rows[begin:end]], model)
         start += len(block)
         report("gather collisions", start, source.n)
-    return Shared(vectors, rows, distances)
+    return Gathered(vectors, rows, distances)
 
 
 def row_distortion(vectors: Float32, codes: Tokens, model: DQModel) -> npt.NDArray[np.float64]:

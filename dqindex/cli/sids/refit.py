@@ -8,7 +8,7 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.sids import loading, reporting
-from dqindex.cli.terminal import progress, table
+from dqindex.cli.terminal import progress, say, table
 from dqindex.sids.map_file import model_beside
 from dqindex.storage.outputs import check_output
 
@@ -26,6 +26,14 @@ from dqindex.storage.outputs import check_output
     show_default=True,
     help="Keep the rotation of the old model, or fit it too.",
 )
+@click.option(
+    "--worth",
+    type=click.FloatRange(min=0, max=1),
+    default=0.05,
+    show_default=True,
+    help="An item keeps its ID unless the new one lowers its distortion by more than this share of "
+    "it; likewise the model, of the whole catalogue's.",
+)
 @loading.model
 @loading.priority
 @options.source
@@ -35,6 +43,7 @@ def command(
     items: str,
     output: str,
     rotation: str,
+    worth: float,
     priority: str | None,
     model_path: str | None,
     vector_column: str | None,
@@ -57,6 +66,7 @@ def command(
         result = sids.refit(
             source,
             rotation=rotation,
+            worth=worth,
             priority=priority,
             seed=seed,
             threads=threads,
@@ -71,6 +81,7 @@ def command(
                 {
                     "refit": result.churn._asdict(),
                     "fresh_fit": result.fresh._asdict(),
+                    "model_kept": new.fingerprint == sids.fingerprint,
                     "map": reporting.summary(new),
                 }
             )
@@ -85,4 +96,6 @@ def command(
         ["model", "items", "tokens", "distortion"],
         rows,
     )
+    if new.fingerprint == sids.fingerprint:
+        say("The model stays: a new one would gain less than --worth", quiet)
     reporting.tell_widened(new, quiet)
