@@ -55,6 +55,11 @@ class TupleRoom:
         found[unknown] = self._first + self._rows[self._others.find(rows)]
         return found
 
+    @property
+    def others(self) -> Tokens:
+        """Codes of the tuples that `known` has not, in the order of their numbers."""
+        return self._codes
+
     def take(self, numbers: Int64) -> None:
         """Take a place at each of these tuples; forget the others that still have all of theirs."""
         np.subtract.at(self.left, numbers, 1)

@@ -194,7 +194,7 @@ def reassign(
     for start in range(0, len(waiting), CHUNK):
         chunk = waiting[start : start + CHUNK]
         wishes = Wishes(fetch(chunk), base[chunk].astype(np.int32), search, table, keep)
-        table.take(_settle(wishes, numbers[chunk]))
+        table.take(settle(wishes, numbers[chunk], Acceptance(len(chunk), table.left)))
         codes[chunk] = wishes.codes
         distortion[start : start + CHUNK] = wishes.distortions
         report("resolve collisions", start + len(chunk), len(waiting))
@@ -213,15 +213,14 @@ def _rank_within(numbers: Int64) -> Int64:
     return rank
 
 
-def _settle(wishes: Wishes, numbers: Int64) -> Int64:
+def settle(wishes: Wishes, numbers: Int64, acceptance: Acceptance) -> Int64:
     """Let all items of a row take turns; the number of the tuple that each gets.
 
-    `numbers` are those of their base tuples.
+    `numbers` tell their base tuples apart; `acceptance` is that of nobody yet.
     """
-    n = len(numbers)
     crowds = find_crowds(wishes, numbers)
-    acceptance = Acceptance(n, wishes.room.left)
-    lone = np.ones(n, dtype=bool)
+    acceptance.extend(wishes.room.left)
+    lone = np.ones(len(numbers), dtype=bool)
     for items in crowds.values():
         lone[items] = False
     waiting = np.flatnonzero(lone)

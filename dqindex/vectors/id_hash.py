@@ -25,11 +25,11 @@ def id_hashes(ids: pa.Array, seed: int) -> UInt64:
     seed : int
         At least 0; another seed gives hashes that are unrelated.
     """
-    salt = _mixed(np.array([seed % 2**64], dtype=np.uint64))
+    salt = mixed(np.array([seed % 2**64], dtype=np.uint64))
     if pa.types.is_integer(ids.type):
         kind = pa.uint64() if ids.type == pa.uint64() else pa.int64()
         numbers = ids.cast(kind).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
-        return _mixed(numbers ^ salt)
+        return mixed(numbers ^ salt)
     return _text_hashes(ids.cast(pa.large_string()).fill_null(""), salt)
 
 
@@ -46,13 +46,13 @@ def _text_hashes(ids: pa.Array, salt: UInt64) -> UInt64:
         places = np.arange(bounds[-1]) - np.repeat(bounds[:-1], np.diff(bounds))
         drawn = (places.astype(np.uint64) << np.uint64(8)) | text[ends[start] : ends[stop]]
         # Sums wrap, so that the difference of two running ones is exact.
-        sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(_mixed(drawn ^ salt))])
+        sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(mixed(drawn ^ salt))])
         out[start:stop] = sums[bounds[1:]] - sums[bounds[:-1]]
         start = stop
-    return _mixed(out ^ salt)
+    return mixed(out ^ salt)
 
 
-def _mixed(numbers: UInt64) -> UInt64:
+def mixed(numbers: UInt64) -> UInt64:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection that looks random."""
     x = numbers + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
