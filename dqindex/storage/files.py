@@ -23,7 +23,6 @@ from dqindex.errors import StorageError
 TEMPORARY = ".dqindex-tmp-"
 # The names of temporary files, and nothing else that starts alike.
 TEMPORARY_NAME = re.compile(re.escape(TEMPORARY) + r"[A-Za-z0-9_]{1,16}")
-CHUNK = 4 * 2**20
 
 
 def storage_error(path: Path | str, action: str, error: OSError) -> StorageError:
