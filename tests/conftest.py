@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
+from forks import Forks
 from reliability.counts import add_options, summarise
 
 
@@ -53,14 +54,32 @@ def without_coverage() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
+FORKS = Forks()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """The process that commands fork from ends with the tests."""
+    yield
+    FORKS.close()
+
+
 def command_line(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line as a user has it: a process of its own, in `folder`."""
+    """The command line as a user has it: a process of its own, in `folder`.
+
+    It is a fork of one that has the imports done, but for commands with options of a process:
+    ``python`` are Python's flags, others are those of `subprocess.run`.
+    """
 
     def call(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        words = [*map(str, args)]
+        if not options:
+            code, out, err = FORKS.run(words, folder, {**os.environ, "OMP_NUM_THREADS": "1"})
+            return subprocess.CompletedProcess(words, code, out, err)
         flags = options.pop("python", ())
         environment = without_coverage() if "preexec_fn" in options else os.environ
         done: subprocess.CompletedProcess[str] = subprocess.run(
-            [sys.executable, *flags, "-m", "dqindex", *map(str, args)],
+            [sys.executable, *flags, "-m", "dqindex", *words],
             cwd=folder,
             capture_output=True,
             text=True,

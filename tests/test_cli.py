@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import clustered
+from conftest import clustered, command_line
 
 from dqindex import open_index
 from dqindex.cli import COMMANDS, cli
@@ -25,6 +26,24 @@ def base(tmp_path):
     np.save(tmp_path / "v.npy", clustered(3000, 20))
     np.save(tmp_path / "q.npy", clustered(3000, 20)[:6])
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An index and a model of the vectors of `base`, as the command line makes them."""
+    folder = tmp_path_factory.mktemp("made")
+    np.save(folder / "v.npy", clustered(3000, 20))
+    run = command_line(folder)
+    for words in ("build v.npy -o i --spec DQ4,PQ4", "fit v.npy -o m.safetensors -L 4 -K 16"):
+        assert run(*words.split()).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def stocked(base, made):
+    """`base`, with an index and a model of its vectors."""
+    shutil.copytree(made, base, dirs_exist_ok=True)
+    return base
 
 
 def failed(done, code: int, *words: str) -> None:
@@ -137,13 +156,12 @@ BAD_INPUT: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("case", BAD_INPUT)
 @pytest.mark.parametrize("flags", [(), ("-O",)])
-def test_non_finite_vectors(base, run, case, flags):
+def test_non_finite_vectors(stocked, run, case, flags):
+    base = stocked
     spoil, *words = BAD_INPUT[case]
     x = np.load(base / "v.npy")
     spoil(x)
     np.save(base / "bad.npy", x)
-    run("build", "v.npy", "-o", "i", "--spec", "DQ4,PQ4")
-    run("fit", "v.npy", "-o", "m.safetensors", "-K", "16")
     before = {file.name: file.read_bytes() for file in (base / "i").iterdir()}
     model = (base / "m.safetensors").read_bytes()
     failed(
@@ -189,7 +207,8 @@ def test_non_finite_vectors(base, run, case, flags):
         ("info v.npy", ["not a readable safetensors file"]),
     ],
 )
-def test_bad_input_is_one_clear_line(base, run, arguments, words):
+def test_bad_input_is_one_clear_line(stocked, run, arguments, words):
+    base = stocked
     x = np.load(base / "v.npy")
     np.save(base / "wide.npy", x[:5, :7])
     (base / "empty.npy").touch()
@@ -201,8 +220,6 @@ def test_bad_input_is_one_clear_line(base, run, arguments, words):
         pa.table({"item_id": ["a", "a", *map(str, range(298))], "e": emb}), base / "twice.parquet"
     )
     pq.write_table(pa.table({"item_id": range(300), "e": emb}), base / "v.parquet")
-    run("build", "v.npy", "-o", "i", "--spec", "DQ4,PQ4")
-    run("fit", "v.npy", "-o", "m.safetensors", "-L", "4", "-K", "16")
     before = {file: file.read_bytes() for file in sorted(base.rglob("*")) if file.is_file()}
     failed(run(*arguments.split()), 1, *words)
     after = {file: file.read_bytes() for file in sorted(base.rglob("*")) if file.is_file()}
@@ -230,10 +247,9 @@ def test_usage_errors_exit_with_2(base, run, arguments):
     assert "Traceback" not in done.stderr
 
 
-def test_full_disk_is_an_error_and_damages_nothing(base, run):
+def test_full_disk_is_an_error_and_damages_nothing(stocked, run):
     """A limit on the file size stands for a full disk: the system refuses the write."""
-    run("build", "v.npy", "-o", "i", "--spec", "DQ4,PQ4")
-    run("fit", "v.npy", "-o", "m.safetensors")
+    base = stocked
     before = {file: file.read_bytes() for file in sorted(base.rglob("*")) if file.is_file()}
 
     def small() -> None:
@@ -284,8 +300,8 @@ main(sys.argv[2:])
 
 @pytest.mark.parametrize("step", ["check", "add"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_build_leaves_the_old_index(base, run, sent, code, step):
-    run("build", "v.npy", "-o", "i", "--spec", "DQ4,PQ4")
+def test_an_interrupted_build_leaves_the_old_index(stocked, sent, code, step):
+    base = stocked
     before = {file.name: file.read_bytes() for file in (base / "i").iterdir()}
     words = "build v.npy -o i --block-rows 1000 --spec DQ4,IVF8,PQ4x4"
     process = subprocess.Popen(

@@ -150,8 +150,8 @@ def test_coarse_k_means_is_trained_once(data):
 def test_a_quantizer_that_trains_itself_sees_the_whole_sample(data):
     base, queries = data
     true, _ = exact_neighbors(base, queries, 10)
-    ours = build_index(base, "DQ8,IMI2x3,PQ8")
-    stock = faiss.index_factory(24, "OPQ8,IMI2x3,PQ8")
+    ours = build_index(base, "DQ8,IMI2x3,PQ8x4")
+    stock = faiss.index_factory(24, "RR24,IMI2x3,PQ8x4")
     stock.train(base)
     stock.add(base)
     faiss.ParameterSpace().set_index_parameter(stock, "nprobe", 64)
