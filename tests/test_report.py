@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     x = clustered(N, 20)
     np.save(folder / "v.npy", x)
     description = Description(str(folder / "v.npy"), None, None, 100, 0)
-    methods = ["dqindex:DQ4,IVF16,PQ4", "faiss:PQ4", "dqindex:DQ10,PQ10x4fs,RFlat"]
+    methods = ["dqindex:DQ4,IVF16,PQ4", "faiss:SQ8", "dqindex:DQ10,PQ10x4fs,RFlat"]
     outcome = run_bench(
         description,
         methods,
