@@ -176,3 +176,26 @@ def test_the_schedule_looks_at_the_last_rounds_alone():
         assert schedule.after(2.0**-number) == MOST_TURNS
     left = [schedule.after(2.0 ** (1 - 3 * WINDOW)) for _ in range(2 * WINDOW)]
     assert left.index(MOST_TURNS - 1) < 2 * WINDOW
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "n_codewords", "rows"),
+    [
+        (9000, 8, 16, 8192),
+        (9000, 8, [16, 270], 32 * 270),
+        (9000, 310, 16, 27 * 310),
+        (700, 310, 300, 700),
+    ],
+)
+def test_rows_of_a_round(n, d, n_codewords, rows, monkeypatch):
+    """Enough for every codeword and every dimension, as far as there are any."""
+
+    class Rows(Exception):
+        pass
+
+    def alternation(transform, start, rows):
+        raise Rows(rows)
+
+    monkeypatch.setattr("dqindex.quantizer.polish._Alternation", alternation)
+    with pytest.raises(Rows, match=rf"^{rows}$"):
+        polish(DQTransform(2), np.zeros((n, d), dtype=np.float32), n_codewords)
