@@ -15,7 +15,7 @@ from dqindex import semantic_ids
 from dqindex.bench.dataset import Description
 from dqindex.bench.results import read_results
 from dqindex.bench.run import run as run_bench
-from dqindex.errors import FileFormatError, InputError, MissingDependencyError, StorageError
+from dqindex.errors import InputError, MissingDependencyError
 from dqindex.report import explorer
 from dqindex.report.page import write_page
 from dqindex.report.picture import write_picture
@@ -266,32 +266,6 @@ def test_what_does_not_match_is_refused(folder):
     with pytest.raises(InputError, match="nothing to show"):
         write_page([], folder / "x.html")
     assert not (folder / "x.html").exists()
-
-
-def test_titles(tmp_path):
-    ids = [f"i{row}" for row in range(300)]
-    sids = semantic_ids(clustered(300, 8), ids, n_subspaces=3, n_codewords=16)
-    plain = semantic_ids(clustered(300, 8), n_subspaces=3, n_codewords=16)
-    named = [f"t{row}" for row in range(300)]
-    path = tmp_path / "t.parquet"
-    pq.write_table(pa.table({"item_id": ids[::-1], "name": named[::-1]}), path)
-    assert read_titles(path, sids).to_pylist() == named  # joined by id
-    assert read_titles(path, plain).to_pylist() == named[::-1]  # in order
-    with pytest.raises(InputError, match="no column 'nope'"):
-        read_titles(path, sids, "nope")
-    pq.write_table(pa.table({"item_id": ids[1:], "name": named[1:]}), path)
-    with pytest.raises(InputError, match="no title for 1 items of the map, for example 'i0'"):
-        read_titles(path, sids)
-    with pytest.raises(InputError, match="299 titles for a map of 300"):
-        read_titles(path, plain)
-    pq.write_table(pa.table({"a": ids, "b": named}), path)
-    with pytest.raises(InputError, match="several text columns"):
-        read_titles(path, plain)
-    path.write_text("no")
-    with pytest.raises(FileFormatError, match="not a readable Parquet"):
-        read_titles(path, sids)
-    with pytest.raises(StorageError, match="no such file"):
-        read_titles(tmp_path / "none", sids)
 
 
 def test_picture(folder):
