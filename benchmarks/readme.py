@@ -431,7 +431,7 @@ def main() -> None:
     """Fill, or check."""
     stale = []
     pages = [ROOT / "README.md", ROOT / "benchmarks" / "README.md"]
-    for page in [*pages, *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [*pages, *sorted((ROOT / "docs").rglob("*.md"))]:
         text = page.read_text()
         if "table: frontier-picture" in text and _drawn() not in text and "--check" not in sys.argv:
             write_picture(read_results([FRONTIER]), FRONTIER.with_suffix(".png"))
