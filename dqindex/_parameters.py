@@ -88,8 +88,14 @@ def text() -> Rule:
 
 
 def path() -> Rule:
-    """A path on this machine."""
-    return Rule(lambda value: isinstance(value, str | Path) and str(value) != "", "a path")
+    """A path on this machine, or a URI."""
+    return Rule(
+        lambda value: (
+            (isinstance(value, str | Path) or type(value).__name__ == "RemotePath")
+            and str(value) != ""
+        ),
+        "a path",
+    )
 
 
 def callback() -> Rule:

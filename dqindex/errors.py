@@ -46,6 +46,14 @@ class StorageError(DQIndexError):
     """A path cannot be read or written: missing, not permitted, or the disk is full."""
 
 
+class GoneError(StorageError, FileNotFoundError):
+    """An object of a store was removed while it was read."""
+
+    def __str__(self) -> str:
+        """The message, whatever an error of the system would say."""
+        return str(self.args[0])
+
+
 class BusyError(StorageError):
     """Another process is writing to the same place."""
 

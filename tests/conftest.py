@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,57 @@ def command_line(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`command_line` in an empty folder."""
     return command_line(tmp_path)
+
+
+SECRET = "a-secret-that-nobody-may-read"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server in this process, with a bucket; the environment tells of it."""
+    pytest.importorskip("s3fs", reason="the extra cloud is not installed")
+    server = pytest.importorskip("moto.server", reason="moto, an S3 server, is not installed")
+    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    address = f"http://{host}:{port}"
+    settings = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        # The machine that tests run on may be one of Amazon's.
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        import fsspec
+
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield address
+    running.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str) -> str:
+    """The URI of a new folder on the S3 server."""
+    return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+def put_all(folder: Path, uri: str) -> None:
+    """Copy a folder with all in it to a store."""
+    import fsspec
+
+    system, root = fsspec.core.url_to_fs(uri)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            system.pipe_file(f"{root}/{file.relative_to(folder)}", file.read_bytes())
+
+
+def content_at(uri: str) -> dict[str, bytes]:
+    """Name and content of all objects below a URI."""
+    import fsspec
+
+    system, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    return {name[len(root) + 1 :]: system.cat_file(name) for name in system.find(root)}

@@ -22,6 +22,7 @@ import pytest
 
 from dqindex._parameters import integer, number, number_at_least, text
 from dqindex.errors import BusyError, FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.places.scratch import scratch_file
 from dqindex.storage.files import (
     TEMPORARY,
     TEMPORARY_NAME,
@@ -34,7 +35,7 @@ from dqindex.storage.lock import exclusive
 from dqindex.storage.outputs import check_output, refuse_inputs
 from dqindex.storage.reading import open_regular, read_regular
 from dqindex.storage.records import Each, Format, Maybe, Named, any_number, anything, seal
-from dqindex.storage.scratch import scratch_file, scratch_matrix
+from dqindex.storage.scratch import scratch_matrix
 
 
 def names(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
-from conftest import clustered
+from conftest import clustered, put_all
 from test_vectors import write_bin, write_hdf5, write_safetensors, write_vecs
 
 from dqindex import DQModel, build_index, open_vectors
@@ -77,6 +77,12 @@ def hive(path: Path) -> Path:
         folder.mkdir(parents=True)
         pq.write_table(table().slice(place * 100, 100), folder / "part.parquet", row_group_size=30)
     return path / "tree"
+
+
+def in_memory(path: Path) -> str:
+    """Of a store, s3:// is tried with every format in test_places_reading.py."""
+    put_all(hive(path), f"memory://{path.name}")
+    return f"memory://{path.name}"
 
 
 def blocks(source: Any) -> Iterator[Any]:
@@ -196,6 +202,8 @@ KINDS: dict[str, Kind] = {
     "folder": Kind(hive, ids=True),
     "glob": Kind(lambda path: f"{hive(path)}/*/*.parquet", ids=True),
     "list of paths": Kind(lambda path: sorted(hive(path).iterdir()), ids=True),
+    "URI": Kind(in_memory, ids=True, needs="fsspec"),
+    "URI, file": Kind(lambda path: save(path, X).as_uri()),
     "numpy array": Kind(lambda path: X),
     "list": Kind(lambda path: X.tolist()),
     "ml_dtypes.bfloat16": Kind(

@@ -12,6 +12,7 @@ import numpy as np
 from dqindex._types import METRICS, Float32
 from dqindex.bench.truth import Truth, cached_truth, content_key, pair_distances
 from dqindex.errors import InputError
+from dqindex.places.place import place
 from dqindex.vectors import VectorSource, open_vectors
 from dqindex.vectors.packaged import PACKAGED, open_packaged
 
@@ -49,7 +50,7 @@ class Dataset:
     base : (n, d) float32
     queries : (q, d) float32
     folder : pathlib.Path or None
-        Where the data is; None for a packaged set.
+        Where the data is; None for a packaged set, or at a URI.
 
     Raises
     ------
@@ -66,12 +67,13 @@ class Dataset:
             self.name = data
             source = open_packaged(data)
         else:
-            path = Path(data)
-            self.folder = path.absolute().parent
+            path = place(data)
             self.name = path.stem
             source = open_vectors(data, vector_column=description.vector_column)
-            if path.suffix in HDF5 and self._has_test(path):
-                self._hdf5 = path
+            if isinstance(path, Path):
+                self.folder = path.absolute().parent
+                if path.suffix in HDF5 and self._has_test(path):
+                    self._hdf5 = path
         self.metric = description.metric or self._stored_metric() or "l2"
         if self.metric not in METRICS:
             raise InputError(f"metric is {self.metric!r}; use one of {', '.join(METRICS)}")

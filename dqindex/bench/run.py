@@ -18,8 +18,8 @@ from dqindex.bench.results import ResultsFile, open_results
 from dqindex.bench.truth import content_key
 from dqindex.errors import InputError, MissingDependencyError
 from dqindex.parallel.threads import available_threads
+from dqindex.places.scratch import scratch_file
 from dqindex.storage.files import versions
-from dqindex.storage.scratch import scratch_file
 
 DEFAULT_THREADS = (1, available_threads())
 

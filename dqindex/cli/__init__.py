@@ -45,6 +45,9 @@ def cli(debug: bool) -> None:
 
     VECTORS can be .npy, .fvecs/.bvecs/.ivecs, .fbin/.u8bin/.i8bin/.ibin, Parquet or Arrow (a file,
     a folder or a glob), HDF5 (file.hdf5:train) or safetensors (file.safetensors:tensor).
+
+    Wherever files are read or written, they may be at a URI: s3://, gs://, abfs://, hf://, file://;
+    https:// to be read.
     """
 
 

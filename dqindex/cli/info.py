@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from dqindex.cli import options
 from dqindex.cli.terminal import progress, table
 from dqindex.errors import StorageError
 from dqindex.index.folder import read_version, verified
+from dqindex.places.place import Place, place
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.model_file import FORMAT
 from dqindex.sids.map_file import metadata_of
@@ -24,13 +24,14 @@ from dqindex.storage.tensors import load_tensors
 @options.compose(options.quiet, options.as_json)
 def command(path: str, quiet: bool, as_json: bool) -> None:
     """Describe the model, index or SID map at PATH: sizes, variances, settings, versions."""
-    if not Path(path).exists():
-        raise StorageError(f"{path}: no such file or folder; give a model, an index or a map")
+    there = place(path)
+    if not there.exists():
+        raise StorageError(f"{there}: no such file or folder; give a model, an index or a map")
     with progress(quiet):
-        if Path(path).is_dir():
+        if there.is_dir():
             found = _index(path)
         else:
-            found = _map(path) if Path(path).suffix == ".parquet" else _model(path)
+            found = _map(path) if there.suffix == ".parquet" else _model(path)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -40,7 +41,7 @@ def command(path: str, quiet: bool, as_json: bool) -> None:
 def _index(path: str) -> dict[str, Any]:
     """Everything in the manifest, after the files it names were verified."""
 
-    def load(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def load(manifest: dict[str, Any], folder: Place) -> dict[str, Any]:
         for role in manifest["files"]:
             with verified(folder, manifest, role):
                 pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -12,6 +11,7 @@ from dqindex.cli.terminal import progress, say
 from dqindex.errors import InputError
 from dqindex.index.folder import write_folder
 from dqindex.index.merging import merge_indexes
+from dqindex.places.place import place
 from dqindex.storage.outputs import refuse_inputs
 
 
@@ -34,8 +34,8 @@ def command(folders: tuple[str, ...], output: str, quiet: bool, as_json: bool) -
     memory at a time.
     """
     refuse_inputs(output, *folders)
-    for place, folder in enumerate(folders):
-        if any(Path(folder).resolve() == Path(other).resolve() for other in folders[:place]):
+    for row, folder in enumerate(folders):
+        if any(place(folder).resolve() == place(other).resolve() for other in folders[:row]):
             raise InputError(f"{folder}: is given twice; give each index once")
     with write_folder(output) as writer, progress(quiet) as report:
         index = merge_indexes(list(folders), progress=report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from dqindex.cli.terminal import progress, say
 from dqindex.errors import InputError
 from dqindex.index.index import DQIndex
 from dqindex.index.opening import open_index
+from dqindex.places.place import place
 from dqindex.storage.outputs import check_output
 
 NEIGHBOURS = 10
@@ -133,7 +133,7 @@ def _check_usage(
         raise click.UsageError("give -k or --radius, not both")
     if only == exclude == "-":
         raise click.UsageError("--filter and --exclude can't both come from standard input")
-    if output is not None and Path(output).suffix not in (".parquet", ".jsonl"):
+    if output is not None and place(output).suffix not in (".parquet", ".jsonl"):
         raise click.BadParameter(f"{output!r} ends in neither .parquet nor .jsonl", param_hint="-o")
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from dqindex._parameters import boolean, integer, number_at_least, one_of, text
 from dqindex.errors import DQIndexError, FileFormatError, IntegrityError, StorageError
+from dqindex.places.place import Place, RemotePath, State, place
 from dqindex.storage.files import (
     TEMPORARY_NAME,
     HashingFile,
@@ -78,6 +80,8 @@ FORMAT = Format(
     },
 )
 READ_ATTEMPTS = 6
+# A data file that no manifest names is its writer's for so long.
+LEFT_BEHIND = timedelta(days=1)
 # FAISS makes a table of at most this size for an IVF-PQ as it reads it.
 TABLE_BYTES = 2**31 + 1
 # The limit is global to FAISS: one reader at a time may change it.
@@ -90,9 +94,10 @@ Manifest = Record
 class IndexWriter:
     """Writes one new version of an index folder; see `write_folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
         self._files: dict[str, dict[str, Any]] = {}
+        self.committed = False
 
     def write(self, role: str, content: Callable[[HashingFile], object]) -> None:
         """Write the data file of `role` by calling `content` with an open binary file."""
@@ -110,15 +115,19 @@ class IndexWriter:
         record = FORMAT.write({**manifest, "files": self._files})
         with atomic_file(self._folder / MANIFEST) as file:
             file.write((json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+        self.committed = True
 
 
 @contextmanager
-def write_folder(path: Path | str, *, wait: float = 0.0) -> Iterator[IndexWriter]:
+def write_folder(path: Place | str, *, wait: float = 0.0) -> Iterator[IndexWriter]:
     """Hold the folder for writing; it is made if need be.
 
     Whatever happens inside, afterwards the folder holds one whole version, the old or the new,
     and nothing else of ours. What is not ours is not touched. A folder that was made here is
     removed if nothing was committed.
+
+    At a URI nobody is kept waiting or out: of writers at once, the first to put its manifest wins,
+    and the others find that it is no longer the one that they set out to replace.
 
     Parameters
     ----------
@@ -129,11 +138,16 @@ def write_folder(path: Path | str, *, wait: float = 0.0) -> Iterator[IndexWriter
     Raises
     ------
     BusyError
-        If another process is writing to it for longer than that.
+        If another process is writing to it for longer than that; at a URI, if another has written
+        it meanwhile.
     StorageError
         If it can't be made or written, or holds files but no index.
     """
-    folder = Path(path)
+    folder = place(path)
+    if isinstance(folder, RemotePath):
+        with _write_remote(folder) as writer:
+            yield writer
+        return
     made = not folder.exists()
     if not made and not folder.is_dir():
         raise StorageError(f"{folder}: is a file; name a new folder, or one with an index")
@@ -153,7 +167,21 @@ def write_folder(path: Path | str, *, wait: float = 0.0) -> Iterator[IndexWriter
                     folder.rmdir()
 
 
-def _own_files(folder: Path) -> set[str]:
+@contextmanager
+def _write_remote(folder: RemotePath) -> Iterator[IndexWriter]:
+    if folder.is_file():
+        raise StorageError(f"{folder}: is a file; name a new folder, or one with an index")
+    with exclusive(folder / MANIFEST):
+        named = _own_files(folder)
+        check_writable(folder / MANIFEST)
+        writer = IndexWriter(folder)
+        yield writer
+    # What a writer puts that is refused stays: by its content it may be another's as well.
+    if writer.committed:
+        _sweep_remote(folder, named)
+
+
+def _own_files(folder: Place) -> set[str]:
     """The data files of the version that stands in `folder`, if this is a folder to write to.
 
     Raises
@@ -165,7 +193,7 @@ def _own_files(folder: Path) -> set[str]:
         stands = read_regular(folder / MANIFEST)
     except FileNotFoundError:
         with refusals(folder, "be read"):
-            strangers = [file.name for file in folder.iterdir() if not _may_go(file, set())]
+            strangers = [file.name for file in folder.iterdir() if not _looks_ours(file)]
         if strangers:
             raise StorageError(
                 f"{folder}: holds files, but no index ({min(strangers)}); choose a new or an "
@@ -200,7 +228,14 @@ def _data_files(manifest: Manifest) -> set[str]:
     return {entry["name"] for entry in manifest["files"].values() if entry is not None}
 
 
-def _may_go(file: Path, named: set[str]) -> bool:
+def _looks_ours(file: Place) -> bool:
+    """As `_may_go`, but what would have to be fetched for that is told by its name."""
+    if isinstance(file, RemotePath):
+        return DATA_NAME.fullmatch(file.name) is not None
+    return _may_go(file, set())
+
+
+def _may_go(file: Any, named: set[str]) -> bool:
     """Whether a file is ours: by name a data file, and `named` by a manifest or by its content."""
     if TEMPORARY_NAME.fullmatch(file.name):
         return True
@@ -213,7 +248,7 @@ def _may_go(file: Path, named: set[str]) -> bool:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except (OSError, StorageError):
         return False
-    return file.stem.endswith(f"-{digest[:HASH_DIGITS]}")
+    return bool(file.stem.endswith(f"-{digest[:HASH_DIGITS]}"))
 
 
 def _sweep(folder: Path, named: set[str]) -> None:
@@ -237,7 +272,31 @@ def _sweep(folder: Path, named: set[str]) -> None:
                 file.unlink(missing_ok=True)
 
 
-def read_manifest(path: Path | str) -> Manifest:
+def _sweep_remote(folder: RemotePath, named: set[str]) -> None:
+    """Remove what was `named` by the version before, and what writers left that died.
+
+    Those are told by their age: a younger file may be of a writer that puts its manifest next.
+    """
+    with suppress(OSError, DQIndexError):
+        kept = _data_files(read_manifest(folder))
+        now = (folder / MANIFEST).state()
+        for file in folder.iterdir():
+            if file.name in kept or not DATA_NAME.fullmatch(file.name):
+                continue
+            if file.name in named or (_is_old(file, now) and _may_go(file, set())):
+                file.unlink()
+
+
+def _is_old(file: RemotePath, now: State | None) -> bool:
+    """Whether it was put long before now, by the clock of its store."""
+    state = file.state()
+    if state is None or now is None or state.changed is None or now.changed is None:
+        return False
+    age: timedelta = now.changed - state.changed
+    return age > LEFT_BEHIND
+
+
+def read_manifest(path: Place | str) -> Manifest:
     """The manifest of an index folder, checked field by field.
 
     Raises
@@ -249,7 +308,7 @@ def read_manifest(path: Path | str) -> Manifest:
     IntegrityError
         If it is not what was written.
     """
-    folder = Path(path)
+    folder = place(path)
     file = folder / MANIFEST
     try:
         content = read_regular(file)
@@ -268,7 +327,7 @@ def read_manifest(path: Path | str) -> Manifest:
     return {**manifest, "files": files}
 
 
-def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
+def read_version(path: Place | str, load: Callable[[Manifest, Any], T]) -> T:
     """Call `load` with the manifest; again if a writer replaced the version meanwhile.
 
     Raises
@@ -276,7 +335,7 @@ def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
     IntegrityError
         If a data file is missing, or does not match its checksum.
     """
-    folder = Path(path)
+    folder = place(path)
     missing = ""
     for attempt in range(READ_ATTEMPTS):
         try:
@@ -290,13 +349,13 @@ def read_version(path: Path | str, load: Callable[[Manifest, Path], T]) -> T:
 
 
 @contextmanager
-def verified(folder: Path, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
+def verified(folder: Place, manifest: Manifest, role: str) -> Iterator[IO[bytes]]:
     """The data file of `role`, open, after its size and SHA-256 were verified.
 
     What is then read is what was verified, even if a writer replaces the version meanwhile.
     """
     entry = manifest["files"][role]
-    path: Path = folder / entry["name"]
+    path: Place = folder / entry["name"]
     with open_regular(path) as file, refusals(path, "be read"):
         size = os.fstat(file.fileno()).st_size
         if size != entry["bytes"]:

@@ -24,6 +24,7 @@ from dqindex.index.saving import Version, check_version, manifest_of, write_file
 from dqindex.index.searchable import SearchableIndex
 from dqindex.index.truth import Witness, check_true
 from dqindex.parallel.threads import thread_limit
+from dqindex.places.place import place
 from dqindex.quantizer.model import DQModel
 from dqindex.vectors import VectorSource, open_vectors
 from dqindex.vectors.rescaled import RescaledVectors
@@ -238,10 +239,10 @@ class DQIndex(SearchableIndex):
         """
         if not isinstance(folder, IndexWriter):
             with write_folder(folder) as writer:
-                check_version(Path(folder), self._opened)
+                check_version(place(folder), self._opened)
                 self.save(writer)
                 if self._opened is not None:
-                    self._opened = Path(folder).resolve(), read_manifest(folder)["files"]
+                    self._opened = place(folder).resolve(), read_manifest(folder)["files"]
             return
         self._check_true()
         self.manifest = manifest_of(self.index, self.manifest, self._names, self.training)

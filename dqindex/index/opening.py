@@ -8,11 +8,12 @@ from typing import Any
 
 from dqindex._parameters import boolean, checked, one_of
 from dqindex._parameters import path as a_path
-from dqindex.errors import IntegrityError
+from dqindex.errors import InputError, IntegrityError
 from dqindex.index.folder import Manifest, read_faiss, read_ids, read_version, verified
 from dqindex.index.index import DQIndex
 from dqindex.index.mapping import map_faiss, verify_once
 from dqindex.index.names import Names
+from dqindex.places.place import Place, place
 from dqindex.quantizer.model import DQModel
 from dqindex.storage.reading import open_regular
 
@@ -38,17 +39,24 @@ def open_index(folder: str | Path, *, mmap: bool = False, verify: str = "once") 
 
     Raises
     ------
+    InputError
+        If a folder at a URI is to be mapped.
     StorageError
         If there is no index.
     FileFormatError, IntegrityError
         If it is of an unknown format, or damaged.
     """
+    if mmap and not isinstance(place(folder), Path):
+        raise InputError(
+            f"{place(folder)}: only a folder of this machine can be mapped; open it without mmap, "
+            "or copy it here first"
+        )
     return read_version(
         folder, lambda manifest, path: _load(manifest, path, mmap, verify == "always")
     )
 
 
-def _load(manifest: Manifest, path: Path, mmap: bool, always: bool) -> DQIndex:
+def _load(manifest: Manifest, path: Any, mmap: bool, always: bool) -> DQIndex:
     model = None
     if mmap:
         index = _mapped(manifest, path, always)
@@ -77,7 +85,7 @@ def _mapped(manifest: Manifest, path: Path, always: bool) -> Any:
     return map_faiss(path / manifest["files"]["index"]["name"])
 
 
-def names_in(manifest: Manifest, path: Path, later: bool) -> Names:
+def names_in(manifest: Manifest, path: Place, later: bool) -> Names:
     """The ids of a version; where they may come `later`, its file is kept open for them."""
     n, counted = int(manifest["n"]), manifest.get("counted")
     next_id = None if counted is None else int(counted["next"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from dqindex.errors import BusyError, DQIndexError
@@ -11,12 +10,13 @@ from dqindex.index.folder import IndexWriter, Manifest, read_manifest, write_fai
 from dqindex.index.names import Names
 from dqindex.index.parameters import in_force
 from dqindex.index.weight import code_bytes
+from dqindex.places.place import Place
 from dqindex.quantizer.model import DQModel
 
 # Fields of a manifest that its writer gives.
 WRITTEN = ("files", "format", "format_version", "checksum")
 # A folder, and the files of the version in it.
-Version = tuple[Path, dict[str, Any]]
+Version = tuple[Place, dict[str, Any]]
 
 
 def manifest_of(index: Any, before: Manifest, names: Names, training: str) -> Manifest:
@@ -45,7 +45,7 @@ def write_files(writer: IndexWriter, index: Any, names: Names, model: DQModel | 
         writer.write("model", lambda file: file.write(content))
 
 
-def check_version(folder: Path, opened: Version | None) -> None:
+def check_version(folder: Place, opened: Version | None) -> None:
     """Refuse to replace a version of `folder` that is not the one that was opened from there.
 
     Raises

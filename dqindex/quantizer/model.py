@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -28,6 +27,7 @@ from dqindex._types import Codes, Float32, Float64, Matrix, Progress, no_progres
 from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
+from dqindex.places.place import Place, place
 from dqindex.quantizer.code_table import encode_table
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.coder import Coder
@@ -430,7 +430,7 @@ class DQModel(Estimator):
         return pack(self.get_params(), self._parts())
 
     @checked(path=path())
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Place) -> None:
         """Write one ``.safetensors`` file, whole or not at all.
 
         Raises
@@ -444,7 +444,7 @@ class DQModel(Estimator):
 
     @classmethod
     @checked(path=path())
-    def load(cls, path: str | Path) -> DQModel:
+    def load(cls, path: str | Place) -> DQModel:
         """Read a model, and verify its checksum before anything of it is used.
 
         Raises
@@ -452,7 +452,7 @@ class DQModel(Estimator):
         StorageError, FileFormatError, IntegrityError
             If the file is missing, not a model of a known format, or damaged.
         """
-        return cls._unpack(*load_tensors(path, FORMAT), str(path))
+        return cls._unpack(*load_tensors(path, FORMAT), str(place(path)))
 
     @classmethod
     @checked(data=instance(bytes), name=text())

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ import pyarrow as pa
 from dqindex._parameters import checked, integer, text
 from dqindex._parameters import path as path_rule
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.places.place import Place, place
 from dqindex.sids import map_file, trie
 from dqindex.sids.map import SidMap
 from dqindex.sids.readers import MOST_CODE, READERS, Columns, Found
@@ -53,7 +53,7 @@ MOST_LEVELS = 64
 
 
 @checked(path=path_rule(), form=text(), start=integer(0))
-def export(sids: SidMap, path: str | Path, form: str, *, start: int = 0) -> None:
+def export(sids: SidMap, path: str | Place, form: str, *, start: int = 0) -> None:
     """Write a map in one of `FORMATS`, whole or not at all.
 
     Parameters
@@ -76,7 +76,7 @@ def export(sids: SidMap, path: str | Path, form: str, *, start: int = 0) -> None
         raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     settings = Settings(start=start)
     _check_settings(settings, form)
-    path = Path(path)
+    path = place(path)
     if form == "parquet":
         map_file.write_map(sids, path)
     elif form == "npy":
@@ -95,16 +95,16 @@ def _check_settings(settings: Settings, form: str) -> None:
             )
 
 
-def _trie_writer(path: Path) -> Callable[[SidMap, HashingFile, Settings], None]:
+def _trie_writer(path: Place) -> Callable[[SidMap, HashingFile, Settings], None]:
     if path.suffix not in (".npz", ".json"):
         raise InputError(f"{path}: the format trie is a .npz or a .json; name it so")
     write = trie.write_arrays if path.suffix == ".npz" else trie.write_json
     return lambda sids, file, settings: write(sids, file, settings.start)
 
 
-def ids_beside(path: str | Path) -> Path:
+def ids_beside(path: str | Place) -> Place:
     """Where the ids of a map in the format ``npy`` are: one column, for ``--ids`` as well."""
-    path = Path(path)
+    path = place(path)
     return path.with_name(f"{path.stem}.ids.parquet")
 
 
@@ -123,7 +123,7 @@ def not_kept(sids: SidMap, form: str) -> str | None:
 
 
 def read(
-    path: str | Path,
+    path: str | Place,
     form: str | None = None,
     *,
     id_column: str | None = None,
@@ -152,7 +152,7 @@ def read(
     InputError
         If a column is missing, or sizes do not fit the codes.
     """
-    path = Path(path)
+    path = place(path)
     if form is not None and form not in FORMATS:
         raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     if not path.exists():
@@ -188,7 +188,7 @@ def read(
     return sids
 
 
-def _guess(path: Path) -> str:
+def _guess(path: Place) -> str:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".npy", ".csv"):
         return suffix[1:]
@@ -207,7 +207,7 @@ def _guess(path: Path) -> str:
     return "lc-rec"
 
 
-def _map(found: Found, path: Path) -> SidMap:
+def _map(found: Found, path: Place) -> SidMap:
     codes = found.codes
     return SidMap(
         codes,
@@ -219,7 +219,7 @@ def _map(found: Found, path: Path) -> SidMap:
     )
 
 
-def _set_sizes(sids: SidMap, sizes: list[int], path: Path) -> None:
+def _set_sizes(sids: SidMap, sizes: list[int], path: Place) -> None:
     """Give the levels the sizes that a user knows."""
     if len(sizes) != len(sids.sizes):
         raise InputError(
@@ -241,7 +241,7 @@ def _set_sizes(sids: SidMap, sizes: list[int], path: Path) -> None:
 # The matrix of codes.
 
 
-def _write_npy(sids: SidMap, path: Path) -> None:
+def _write_npy(sids: SidMap, path: Place) -> None:
     codes = np.ascontiguousarray(sids.codes, dtype=np.int32)
     if sids.ids is not None:
         ids = pa.table({"item_id": sids.ids}).replace_schema_metadata(
@@ -253,7 +253,7 @@ def _write_npy(sids: SidMap, path: Path) -> None:
         write(codes)
 
 
-def _read_npy(path: Path, transpose: bool) -> SidMap:
+def _read_npy(path: Place, transpose: bool) -> SidMap:
     values = read_npy_values(path)
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iu":
         raise FileFormatError(
@@ -273,7 +273,7 @@ def _read_npy(path: Path, transpose: bool) -> SidMap:
     return _map(Found(codes, _stored_ids(path, codes)), path)
 
 
-def _stored_ids(path: Path, codes: npt.NDArray[np.int32]) -> Any:
+def _stored_ids(path: Place, codes: npt.NDArray[np.int32]) -> Any:
     """Ids that `_write_npy` left beside a matrix; None where there are none."""
     beside = ids_beside(path)
     if not beside.is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from dqindex._parameters import boolean, integer, one_of, text
 from dqindex._types import Float64
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.places.place import Place, place
 from dqindex.quantizer.token_lists import as_lists, read_lists
 from dqindex.sids.map import SidMap
 from dqindex.storage.files import atomic_file, versions
@@ -116,7 +116,7 @@ def _columns(sids: SidMap, rows: slice) -> dict[str, pa.Array]:
     }
 
 
-def write_map(sids: SidMap, path: str | Path) -> None:
+def write_map(sids: SidMap, path: str | Place) -> None:
     """Write the Parquet file, whole or not at all.
 
     Raises
@@ -139,7 +139,7 @@ def write_map(sids: SidMap, path: str | Path) -> None:
 
 
 def read_map(
-    path: str | Path, *, id_column: str | None = None, codes_column: str | None = None
+    path: str | Place, *, id_column: str | None = None, codes_column: str | None = None
 ) -> SidMap:
     """Read a map, and verify its checksums; a Parquet file without our record is a foreign map.
 
@@ -158,6 +158,7 @@ def read_map(
     InputError
         If a column that is named is not there, or the map is our own.
     """
+    path = place(path)
     try:
         with open_regular(path) as file:
             table = read_parquet(file, path, FORMAT.remedy)
@@ -277,7 +278,7 @@ def _check_tokens(sids: SidMap, name: str) -> None:
                 )
 
 
-def model_beside(path: str | Path, fingerprint: str) -> Path:
+def model_beside(path: str | Place, fingerprint: str) -> Place:
     """Where ``sids extract`` leaves the model: beside the map, named by its fingerprint."""
-    path = Path(path)
+    path = place(path)
     return path.with_name(f"{path.stem}.{fingerprint[:12]}.safetensors")

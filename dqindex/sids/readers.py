@@ -10,13 +10,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import FileFormatError, InputError
+from dqindex.places.place import Place
 from dqindex.vectors.ids import INT64_MAX
 
 # Codes are int32.
@@ -50,7 +50,7 @@ class Found(NamedTuple):
     sizes: list[int] | None = None
 
 
-def read_csv(file: TextIO, path: Path, columns: Columns) -> Found:
+def read_csv(file: TextIO, path: Place, columns: Columns) -> Found:
     """Ids and tokens, one item a line; a first line of names is optional."""
     rows = _csv_rows(file, path)
     if not rows:
@@ -77,7 +77,7 @@ def read_csv(file: TextIO, path: Path, columns: Columns) -> Found:
     return Found(matrix(codes, path), own_ids(ids))
 
 
-def _csv_rows(file: TextIO, path: Path) -> list[tuple[int, list[str]]]:
+def _csv_rows(file: TextIO, path: Place) -> list[tuple[int, list[str]]]:
     """Lines that are not empty, with their numbers."""
     reader = csv.reader(file)
     try:
@@ -95,7 +95,7 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
     return bool(others) and numbered and not WHOLE_NUMBER.fullmatch(first[0])
 
 
-def _place(name: str, names: list[str], path: Path) -> int:
+def _place(name: str, names: list[str], path: Place) -> int:
     if name not in names:
         raise InputError(f"{path}: no column {name!r}; it has {', '.join(names)}")
     return names.index(name)
@@ -108,7 +108,7 @@ def _number(text: str, where: str) -> int:
     return int(text)
 
 
-def read_jsonl(file: TextIO, path: Path, columns: Columns) -> Found:
+def read_jsonl(file: TextIO, path: Place, columns: Columns) -> Found:
     """One object a line: an id and its tokens."""
     id_name, code_name = columns.ids or "item_id", columns.codes or "codes"
     ids, codes = [], []
@@ -118,7 +118,7 @@ def read_jsonl(file: TextIO, path: Path, columns: Columns) -> Found:
     return Found(matrix(codes, path), ids)
 
 
-def read_reverse(file: TextIO, path: Path, columns: Columns) -> Found:
+def read_reverse(file: TextIO, path: Place, columns: Columns) -> Found:
     """One object a line: tokens, and the items that have them."""
     id_name, code_name = columns.ids or "items", columns.codes or "codes"
     ids, codes = [], []
@@ -131,7 +131,7 @@ def read_reverse(file: TextIO, path: Path, columns: Columns) -> Found:
     return Found(matrix(codes, path), ids)
 
 
-def read_lc_rec(file: TextIO, path: Path, columns: Columns) -> Found:
+def read_lc_rec(file: TextIO, path: Place, columns: Columns) -> Found:
     """One object: id to tokens, whose letters tell their levels."""
     items = json_object(file.read(), str(path))
     levels: list[str] = []
@@ -159,7 +159,7 @@ def read_lc_rec(file: TextIO, path: Path, columns: Columns) -> Found:
     return Found(matrix(codes, path), own_ids(list(items)))
 
 
-def read_offset(file: TextIO, path: Path, columns: Columns) -> Found:
+def read_offset(file: TextIO, path: Place, columns: Columns) -> Found:
     """One object: id to tokens of one vocabulary, beside the offsets of its levels."""
     record = json_object(file.read(), str(path))
     items = field(record, "items", str(path))
@@ -186,7 +186,7 @@ def read_offset(file: TextIO, path: Path, columns: Columns) -> Found:
     return Found(codes, own_ids(list(items)), sizes.tolist())
 
 
-READERS: dict[str, Callable[[TextIO, Path, Columns], Found]] = {
+READERS: dict[str, Callable[[TextIO, Place, Columns], Found]] = {
     "csv": read_csv,
     "jsonl": read_jsonl,
     "lc-rec": read_lc_rec,
@@ -195,7 +195,7 @@ READERS: dict[str, Callable[[TextIO, Path, Columns], Found]] = {
 }
 
 
-def matrix(codes: list[Any], path: Path) -> npt.NDArray[np.int32]:
+def matrix(codes: list[Any], path: Place) -> npt.NDArray[np.int32]:
     """Lists of tokens, all as long, as (n, T) int32.
 
     Raises
@@ -231,7 +231,7 @@ def own_ids(names: list[str]) -> list[Any]:
     return numbers if fits else names
 
 
-def _json_lines(file: TextIO, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_lines(file: TextIO, path: Place) -> Iterator[tuple[str, dict[str, Any]]]:
     for line, text in enumerate(file, 1):
         if text.strip():
             yield f"{path}, line {line}", json_object(text, f"{path}, line {line}")

@@ -14,7 +14,6 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -22,10 +21,12 @@ import numpy.typing as npt
 
 from dqindex._types import Tokens
 from dqindex.errors import FileFormatError
+from dqindex.places.place import Place
 from dqindex.sids.map import SidMap
 from dqindex.sids.readers import Found, field, json_object, matrix
 from dqindex.sids.vocabulary import level_offsets
 from dqindex.storage.files import HashingFile
+from dqindex.storage.reading import open_regular
 from dqindex.vectors.files import damage
 
 
@@ -126,22 +127,27 @@ def write_arrays(sids: SidMap, file: HashingFile, start: int) -> None:
     np.savez(file, **trie_of(sids.codes, sids.sizes, start)._asdict())
 
 
-def read_arrays(path: Path) -> Found:
+def read_arrays(path: Place) -> Found:
     """The IDs of a tree in a ``.npz``; nothing is unpickled.
 
     Raises
     ------
     FileFormatError
     """
-    with damage(f"{path}: not a readable tree of IDs"), warnings.catch_warnings():
+    with (
+        damage(f"{path}: not a readable tree of IDs"),
+        open_regular(path) as whole,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         try:
             # Nothing that is packed, which could unfold to more than the memory.
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(whole) as archive:
                 packed = sum(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist())
             if packed:
                 raise ValueError(f"{packed} of its arrays are compressed")
-            with np.load(path, allow_pickle=False) as file:
+            whole.seek(0)
+            with np.load(whole, allow_pickle=False) as file:
                 arrays = [np.asarray(file[name]) for name in Trie._fields]
         except (zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError) as error:
             raise ValueError(str(error)) from None
@@ -174,7 +180,7 @@ def _prefixes(trie: Trie) -> Iterator[tuple[str, list[int]]]:
             prefixes[place] = f"{prefix} {token}".lstrip()
 
 
-def read_json(file: TextIO, path: Path) -> Found:
+def read_json(file: TextIO, path: Place) -> Found:
     """The IDs of a tree in one object.
 
     Raises
@@ -202,7 +208,7 @@ def read_json(file: TextIO, path: Path) -> Found:
 
 
 def _last_level(
-    following: dict[str, Any], levels: int, path: Path
+    following: dict[str, Any], levels: int, path: Place
 ) -> Iterator[tuple[str, list[int]]]:
     """The prefixes that lack one token, and what follows them; the others must lead there."""
     known = {""}

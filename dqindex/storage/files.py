@@ -19,13 +19,16 @@ import numpy as np
 
 from dqindex._version import __version__
 from dqindex.errors import StorageError
+from dqindex.places.place import Place, RemotePath, place
+from dqindex.places.put import check_put, put
+from dqindex.places.scratch import scratch_file
 
 TEMPORARY = ".dqindex-tmp-"
 # The names of temporary files, and nothing else that starts alike.
 TEMPORARY_NAME = re.compile(re.escape(TEMPORARY) + r"[A-Za-z0-9_]{1,16}")
 
 
-def storage_error(path: Path | str, action: str, error: OSError) -> StorageError:
+def storage_error(path: Place | str, action: str, error: OSError) -> StorageError:
     """One line for what the system refused, with a remedy where there is an obvious one."""
     remedy = {
         errno.ENOSPC: "free some space",
@@ -43,7 +46,7 @@ def storage_error(path: Path | str, action: str, error: OSError) -> StorageError
 
 
 @contextmanager
-def refusals(path: Path | str, action: str) -> Iterator[None]:
+def refusals(path: Place | str, action: str) -> Iterator[None]:
     """What the system refuses inside, as a `StorageError` that names `path`."""
     try:
         yield
@@ -63,7 +66,7 @@ def fsync_folder(folder: Path) -> None:
 class HashingFile(io.RawIOBase):
     """A binary file that hashes and counts what it takes, and takes all or raises."""
 
-    def __init__(self, file: IO[bytes], path: Path | str = "the file") -> None:
+    def __init__(self, file: IO[bytes], path: Place | str = "the file") -> None:
         super().__init__()
         self._file, self._path = file, path
         self._hash = hashlib.sha256()
@@ -163,9 +166,11 @@ def _temporary(path: Path) -> tuple[int, Path]:
 
 @contextmanager
 def atomic_file(
-    path: Path | str, rename: Callable[[HashingFile], str] | None = None
+    path: Place | str, rename: Callable[[HashingFile], str] | None = None
 ) -> Iterator[HashingFile]:
     """Write a file under a temporary name in the same folder; publish it whole, or not at all.
+
+    An object of a store is written to a temporary file here first, and put as one.
 
     Parameters
     ----------
@@ -179,8 +184,19 @@ def atomic_file(
     ------
     StorageError
         If the folder is missing or not writable, or the disk is full.
+    BusyError
+        If it is held (`dqindex.storage.lock.exclusive`), and its store says that another process
+        has replaced it.
     """
-    path = Path(path)
+    path = place(path)
+    if isinstance(path, RemotePath):
+        with scratch_file() as raw:
+            file = HashingFile(raw, path)
+            yield file
+            with refusals(path, "be written"):
+                raw.flush()
+            put(raw, file.size, path if rename is None else path.with_name(rename(file)))
+        return
     handle, temporary = _temporary(path)
     raw = os.fdopen(handle, "wb")
     try:
@@ -203,14 +219,17 @@ def atomic_file(
             temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Path | str) -> None:
+def check_writable(path: Place | str) -> None:
     """Fail now, not after an hour's work, if a file cannot be made at `path`.
 
     Raises
     ------
     StorageError
     """
-    path = Path(path)
+    path = place(path)
+    if isinstance(path, RemotePath):
+        check_put(path)
+        return
     handle, temporary = _temporary(path)
     try:
         with refusals(path, "be written"):

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dqindex.errors import BusyError
+from dqindex.places.place import Place, RemotePath, place
+from dqindex.places.put import held
 from dqindex.storage.files import same_file, storage_error
 
 # What the system says where another holds the lock.
@@ -22,13 +24,17 @@ WAIT_SECONDS = 60.0
 
 @contextmanager
 def exclusive(
-    path: Path | str, *, wait: float = 0.0, who: str = "another process"
+    path: Place | str, *, wait: float = 0.0, who: str = "another process"
 ) -> Iterator[None]:
     """Hold the file or folder at `path` against every other writer that asks for it.
 
     The lock is on what stands at `path` now, and its holder may replace that by a rename: whoever
     gets the old file's lock afterwards notices, and asks for the new file's. So a change that is
     made of reading, computing and replacing is safe if all three are done inside.
+
+    Stores have no locks. There nobody waits: of writers that do so at once the first to replace the
+    object succeeds, and each other gets the `BusyError` when it does. `path` is then the object
+    itself, which need not exist yet.
 
     Parameters
     ----------
@@ -46,7 +52,11 @@ def exclusive(
     StorageError
         If there is nothing at `path`, or the file system has no locks.
     """
-    path = Path(path)
+    path = place(path)
+    if isinstance(path, RemotePath):
+        with held(path):
+            yield
+        return
     handle = _locked(path, time.monotonic() + wait, who)
     try:
         yield

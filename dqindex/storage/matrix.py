@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dqindex.errors import InputError
+from dqindex.places.place import Place, place
 from dqindex.storage.files import HashingFile, atomic_file
 from dqindex.storage.tables import table_writer
 
@@ -20,7 +20,7 @@ WriteBlock = Callable[[npt.NDArray[Any]], None]
 
 @contextmanager
 def matrix_writer(
-    path: str | Path,
+    path: str | Place,
     shape: tuple[int, int],
     dtype: np.dtype[Any],
     *,
@@ -44,7 +44,7 @@ def matrix_writer(
     StorageError
         If the file can't be written whole.
     """
-    suffix = Path(path).suffix
+    suffix = place(path).suffix
     if suffix not in (".npy", ".parquet"):
         raise InputError(f"{path}: ends in neither .npy nor .parquet; choose one of the two")
     with atomic_file(path) as file:

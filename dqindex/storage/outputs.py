@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from dqindex.errors import InputError
+from dqindex.places.place import Place, RemotePath, is_glob, matching, place
 from dqindex.storage.files import check_writable
 
 
-def check_output(output: Path | str, *inputs: Path | str | None) -> None:
+def check_output(output: Place | str, *inputs: Place | str | None) -> None:
     """Fail now if a file cannot be made at `output`, or if that would destroy one of `inputs`.
 
     Raises
@@ -21,7 +23,7 @@ def check_output(output: Path | str, *inputs: Path | str | None) -> None:
     check_writable(output)
 
 
-def refuse_inputs(output: Path | str, *inputs: Path | str | None) -> None:
+def refuse_inputs(output: Place | str, *inputs: Place | str | None) -> None:
     """Refuse an output that is one of the inputs, by whatever name, or lies within one.
 
     Parameters
@@ -35,32 +37,38 @@ def refuse_inputs(output: Path | str, *inputs: Path | str | None) -> None:
     ------
     InputError
     """
-    output = Path(output)
+    made = place(output)
     for text in inputs:
         for given in _files_of(text):
-            if _same(output, given):
+            if _same(made, given):
                 raise InputError(
-                    f"{output}: is the input {given} as well, which would be replaced; choose "
+                    f"{made}: is the input {given} as well, which would be replaced; choose "
                     "another output"
                 )
-            if given.is_dir() and _within(output, given):
+            if _within(made, given) and given.is_dir():
                 raise InputError(
-                    f"{output}: lies in the folder {given}, which is an input; choose another place"
+                    f"{made}: lies in the folder {given}, which is an input; choose another place"
                 )
-            if _within(given, output) and (output / "manifest.json").exists():
+            if _within(given, made) and (made / "manifest.json").exists():
                 raise InputError(
-                    f"{output}: holds the input {given}, which would be replaced; choose another "
+                    f"{made}: holds the input {given}, which would be replaced; choose another "
                     "output"
                 )
 
 
-def _files_of(text: Path | str | None) -> Iterator[Path]:
+def _files_of(text: Place | str | None) -> Iterator[Place]:
     """What an input's name stands for."""
     if text is None or "\0" in str(text):
         return
-    whole = str(text)
+    found = place(text)
+    whole = found.uri if isinstance(found, RemotePath) else str(found)
     head, colon, _ = whole.rpartition(":")
-    if Path(whole).exists():
+    if isinstance(found, RemotePath):
+        if is_glob(found):
+            yield from matching(found)
+        else:
+            yield place(re.sub(r"(\.(?:hdf5|h5|safetensors)):.*", r"\1", whole))
+    elif Path(whole).exists():
         yield Path(whole)
     elif colon and Path(head).exists():
         yield Path(head)
@@ -70,14 +78,20 @@ def _files_of(text: Path | str | None) -> Iterator[Path]:
         yield Path(whole)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(one: Place, other: Place) -> bool:
     """Whether two names lead to one file; hard and symbolic links do."""
+    if isinstance(one, RemotePath) or isinstance(other, RemotePath):
+        return one == other
     try:
         return one.samefile(other)
     except OSError:
         return one.absolute() == other.absolute()
 
 
-def _within(path: Path, folder: Path) -> bool:
+def _within(path: Place, folder: Place) -> bool:
     """Whether `path`, which need not exist, lies below `folder`, links followed."""
+    if isinstance(path, RemotePath) or isinstance(folder, RemotePath):
+        if isinstance(path, Path) or isinstance(folder, Path):
+            return False
+        return path.within(folder)
     return folder.resolve() in path.resolve().parents

@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
-from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -15,6 +14,8 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
 from dqindex.errors import FileFormatError, StorageError
+from dqindex.places.content import RemoteContent, fetched
+from dqindex.places.place import Place, RemotePath, place
 from dqindex.storage.files import refusals, storage_error
 
 # What reading a file with each library raises where its content is damaged. Arrow decodes names as
@@ -26,7 +27,7 @@ LIBRARIES: dict[str, tuple[type[Exception], ...]] = {
 
 
 @contextmanager
-def content(name: str | Path, library: str, remedy: str) -> Iterator[None]:
+def content(name: str | Place, library: str, remedy: str) -> Iterator[None]:
     """What `library` raises inside, as one line about the file called `name`.
 
     Raises
@@ -42,8 +43,10 @@ def content(name: str | Path, library: str, remedy: str) -> Iterator[None]:
         raise FileFormatError(f"{name}: not a readable {library} file ({said}); {remedy}") from None
 
 
-def open_regular(path: Path | str) -> BufferedReader:
+def open_regular(path: Place | str) -> BufferedReader:
     """A regular file, open for reading; a device or a pipe could be read for ever.
+
+    Of an object of a store, a copy in a temporary file.
 
     Raises
     ------
@@ -52,7 +55,13 @@ def open_regular(path: Path | str) -> BufferedReader:
     StorageError
         If it is no regular file, or cannot be read.
     """
-    path = Path(path)
+    path = place(path)
+    if isinstance(path, RemotePath):
+        with fetched(RemoteContent(path)) as copy:
+            # Another handle of the same file, under the name that messages tell.
+            handle = os.dup(copy.fileno())
+        os.lseek(handle, 0, os.SEEK_SET)
+        return open(str(path), "rb", opener=lambda *_: handle)
     try:
         # A pipe that nobody writes to must not be waited for.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -69,7 +78,7 @@ def open_regular(path: Path | str) -> BufferedReader:
     return open(path, "rb", opener=lambda *_: handle)
 
 
-def read_regular(path: Path | str) -> bytes:
+def read_regular(path: Place | str) -> bytes:
     """The content of a regular file.
 
     Raises
@@ -77,11 +86,14 @@ def read_regular(path: Path | str) -> bytes:
     FileNotFoundError, StorageError
         As `open_regular`.
     """
+    path = place(path)
+    if isinstance(path, RemotePath):
+        return path.read_bytes()
     with open_regular(path) as file, refusals(path, "be read"):
         return file.read()
 
 
-def read_parquet(file: IO[bytes], name: str | Path, remedy: str) -> pa.Table:
+def read_parquet(file: IO[bytes], name: str | Place, remedy: str) -> pa.Table:
     """The table in an open Parquet file, its pages verified where they carry checksums.
 
     Raises
@@ -95,7 +107,7 @@ def read_parquet(file: IO[bytes], name: str | Path, remedy: str) -> pa.Table:
         )
 
 
-def names_its_writer(file: IO[bytes], name: str | Path, remedy: str) -> bool:
+def names_its_writer(file: IO[bytes], name: str | Place, remedy: str) -> bool:
     """Whether an open Parquet file says what wrote it, as all writers do at the footer's end.
 
     Zeros in a footer end it early: what stood behind them, its metadata too, is then not missed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as dump_safetensors
 
 from dqindex.errors import FileFormatError, IntegrityError, StorageError
+from dqindex.places.place import Place, place
 from dqindex.storage.files import atomic_file
 from dqindex.storage.reading import content, read_regular
 from dqindex.storage.records import Format, Record
@@ -30,7 +30,7 @@ def tensors_sha256(tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def save_tensors(path: Path | str, tensors: Tensors, record: Record, form: Format) -> None:
+def save_tensors(path: Place | str, tensors: Tensors, record: Record, form: Format) -> None:
     """Write tensors and a record of `form` to one ``.safetensors`` file, with checksums of both.
 
     Raises
@@ -49,7 +49,7 @@ def pack_tensors(tensors: Tensors, record: Record, form: Format) -> bytes:
     return bytes(dump_safetensors(contiguous, {"dqindex": json.dumps(whole, sort_keys=True)}))
 
 
-def load_tensors(path: Path | str, form: Format) -> tuple[Tensors, Record]:
+def load_tensors(path: Place | str, form: Format) -> tuple[Tensors, Record]:
     """Read what `save_tensors` wrote; see `unpack_tensors`.
 
     Raises
@@ -60,8 +60,8 @@ def load_tensors(path: Path | str, form: Format) -> tuple[Tensors, Record]:
     try:
         data = read_regular(path)
     except FileNotFoundError:
-        raise StorageError(f"{path}: no such file; give {form.what}") from None
-    return unpack_tensors(data, str(path), form)
+        raise StorageError(f"{place(path)}: no such file; give {form.what}") from None
+    return unpack_tensors(data, str(place(path)), form)
 
 
 def unpack_tensors(data: bytes, name: str, form: Format) -> tuple[Tensors, Record]:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import FileFormatError
-from dqindex.vectors.source import VectorSource
+from dqindex.places.content import open_content
+from dqindex.places.place import Place
+from dqindex.vectors.flat import FlatVectors
 
 VECS_DTYPES = {".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4"}
 BIN_DTYPES = {".fbin": "<f4", ".u8bin": "u1", ".i8bin": "i1", ".ibin": "<i4"}
 
 
-class VecsVectors(VectorSource):
+class VecsVectors(FlatVectors):
     """TEXMEX: each row is its width (int32, little-endian), then its values."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         dtype = np.dtype(VECS_DTYPES[path.suffix.lower()])
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(4)
+        content = open_content(path)
+        size, head = content.size, content.read(0, 4)
         if len(head) < 4:
             raise FileFormatError(f"{path}: is {size} bytes, too short for one row; write it again")
         d = int(np.frombuffer(head, dtype="<i4")[0])
@@ -32,12 +32,11 @@ class VecsVectors(VectorSource):
                 f"{path}: {size} bytes are not whole rows of width {d} ({row_bytes} bytes each), "
                 "as its first row says; the file is truncated or not in this format"
             )
-        self._path = path
         self._record = np.dtype([("d", "<i4"), ("values", dtype, (d,))])
-        super().__init__(str(path), (size // row_bytes, d), dtype)
+        super().__init__(str(path), content, (size // row_bytes, d), dtype)
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
-        records = np.memmap(self._path, dtype=self._record, mode="r", shape=(self.n,))[start:stop]
+        records = self._content.rows(self._record, (self.n,), start, stop)
         # A row of another width makes nonsense of those behind it.
         other = np.flatnonzero(records["d"] != self.d)
         if other.size:
@@ -49,14 +48,13 @@ class VecsVectors(VectorSource):
         return np.asarray(records["values"])
 
 
-class BinVectors(VectorSource):
+class BinVectors(FlatVectors):
     """big-ann-benchmarks: n and d (uint32, little-endian), then the values row by row."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         dtype = np.dtype(BIN_DTYPES[path.suffix.lower()])
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(8)
+        content = open_content(path)
+        size, head = content.size, content.read(0, 8)
         if len(head) < 8:
             raise FileFormatError(f"{path}: is {size} bytes, too short for its header")
         n, d = (int(value) for value in np.frombuffer(head, dtype="<u4"))
@@ -65,9 +63,4 @@ class BinVectors(VectorSource):
                 f"{path}: is {size} bytes where its header ({n} x {d} {dtype}) needs "
                 f"{8 + n * d * dtype.itemsize}; the file is truncated or not in this format"
             )
-        self._path = path
-        super().__init__(str(path), (n, d), dtype)
-
-    def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
-        mapped = np.memmap(self._path, self.dtype, mode="r", offset=8, shape=(self.n, self.d))
-        return np.asarray(mapped[start:stop])
+        super().__init__(str(path), content, (n, d), dtype, 8)

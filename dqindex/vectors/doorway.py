@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from dqindex._parameters import boolean, checked, or_none, text
 from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.places.place import Place, RemotePath, is_glob, place
 from dqindex.vectors.array import GIVE, open_array
 from dqindex.vectors.files import require_regular
 from dqindex.vectors.source import VectorSource
@@ -119,31 +120,26 @@ def _no_columns(name: str, how: How, because: str) -> None:
 # Paths.
 
 
-def _split(path: str | Path) -> tuple[Path, str | None]:
+def _split(path: str | Path) -> tuple[Place, str | None]:
     """``file.hdf5:train`` into the file and the part of it that is meant."""
-    text = str(path)
-    head, colon, part = text.rpartition(":")
-    if colon and Path(head).suffix.lower() in PARTED and not Path(text).exists():
-        return Path(head), part
-    return Path(text), None
+    whole = place(path)
+    head, colon, part = str(path).rpartition(":")
+    if colon and place(head).suffix.lower() in PARTED and not whole.exists():
+        return place(head), part
+    return whole, None
 
 
 def _open_path(path: str | Path, how: How) -> VectorSource:
-    from dqindex.vectors.folder import is_glob
     from dqindex.vectors.parts import ARROW, PARQUET
 
+    if "\0" in str(path) or not str(path):
+        raise InputError(f"{str(path)!r} is no path; {GIVE}")
     file, part = _split(path)
     try:
-        if "\0" in str(path) or not str(path):
-            raise InputError(f"{str(path)!r} is no path; {GIVE}")
-        if (
-            file.is_dir()
-            or is_glob(str(path))
-            or (suffix := file.suffix.lower()) in PARQUET + ARROW
-        ):
+        if file.is_dir() or is_glob(path) or (suffix := file.suffix.lower()) in PARQUET + ARROW:
             if file.is_file():
                 _not_empty(file)
-            return _open_tables(str(path), [path], how)
+            return _open_tables(str(file), [path], how)
         if not file.exists():
             raise StorageError(f"{file}: no such file; give one of {FORMATS}")
         require_regular(file)
@@ -156,45 +152,46 @@ def _open_path(path: str | Path, how: How) -> VectorSource:
         raise StorageError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
-def _not_empty(file: Path) -> None:
-    if file.stat().st_size == 0:
+def _not_empty(file: Place) -> None:
+    state = file.state() if isinstance(file, RemotePath) else None
+    if (file.stat().st_size if isinstance(file, Path) else state and state.size) == 0:
         raise FileFormatError(f"{file}: the file is empty (0 bytes); write it again")
 
 
 # A reader and its library are imported when a file of its format is opened.
 
 
-def _npy(file: Path, part: str | None) -> VectorSource:
+def _npy(file: Place, part: str | None) -> VectorSource:
     from dqindex.vectors.npy import NpyVectors
 
     return NpyVectors(file)
 
 
-def _vecs(file: Path, part: str | None) -> VectorSource:
+def _vecs(file: Place, part: str | None) -> VectorSource:
     from dqindex.vectors.binary import VecsVectors
 
     return VecsVectors(file)
 
 
-def _bin(file: Path, part: str | None) -> VectorSource:
+def _bin(file: Place, part: str | None) -> VectorSource:
     from dqindex.vectors.binary import BinVectors
 
     return BinVectors(file)
 
 
-def _hdf5(file: Path, part: str | None) -> VectorSource:
+def _hdf5(file: Place, part: str | None) -> VectorSource:
     from dqindex.vectors.hdf5 import Hdf5Vectors
 
     return Hdf5Vectors(file, part)
 
 
-def _safetensors(file: Path, part: str | None) -> VectorSource:
+def _safetensors(file: Place, part: str | None) -> VectorSource:
     from dqindex.vectors.tensors import SafetensorsVectors
 
     return SafetensorsVectors(file, part)
 
 
-READERS: dict[str, Callable[[Path, str | None], VectorSource]] = {
+READERS: dict[str, Callable[[Place, str | None], VectorSource]] = {
     ".npy": _npy,
     **dict.fromkeys((".fvecs", ".bvecs", ".ivecs"), _vecs),
     **dict.fromkeys((".fbin", ".u8bin", ".i8bin", ".ibin"), _bin),

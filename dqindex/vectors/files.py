@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from dqindex.errors import DQIndexError, FileFormatError, StorageError
+from dqindex.places.place import Place, RemotePath
 
 # What numpy, h5py, Arrow and safetensors raise on bytes that are not what they should be.
 # SystemError: h5py, on names that it can't decode.
@@ -25,13 +25,17 @@ DAMAGE = (
 )
 
 
-def require_regular(path: Path) -> None:
+def require_regular(path: Place) -> None:
     """Refuse what a read may never end on: a pipe, a device, a socket.
 
     Raises
     ------
     StorageError
     """
+    if isinstance(path, RemotePath):
+        if path.is_dir():
+            raise StorageError(f"{path}: is a folder; give a regular file")
+        return
     try:
         mode = path.stat().st_mode
     except OSError as error:

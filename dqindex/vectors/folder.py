@@ -11,25 +11,25 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.places.ahead import ahead
+from dqindex.places.place import Place, RemotePath, files_below, is_glob, matching, place
 from dqindex.vectors.parts import ARROW, PARQUET, Part, open_part
 
+# Files behind a network that are opened at a time.
+REQUESTS = 8
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 class _File(NamedTuple):
-    path: Path
+    path: Place
     # key=value of the folders it lies in.
     keys: dict[str, str]
-
-
-def is_glob(text: str) -> bool:
-    """Whether a path that is no file's is a pattern."""
-    return glob.has_magic(text) and not Path(text).exists()
 
 
 def open_parts(paths: Iterable[str | Path]) -> list[Part]:
@@ -44,10 +44,17 @@ def open_parts(paths: Iterable[str | Path]) -> list[Part]:
     """
     files = [file for path in paths for file in _files_of(path)]
     kinds = _key_kinds(files)
-    return [
-        open_part(file.path, {key: _value(kinds[key], value) for key, value in file.keys.items()})
+    tasks = [
+        partial(
+            open_part,
+            file.path,
+            {key: _value(kinds[key], value) for key, value in file.keys.items()},
+        )
         for file in files
     ]
+    if any(isinstance(file.path, RemotePath) for file in files):
+        return list(ahead(tasks, REQUESTS))
+    return [task() for task in tasks]
 
 
 def natural_key(path: str) -> list[tuple[int, int, str]]:
@@ -64,20 +71,18 @@ def natural_key(path: str) -> list[tuple[int, int, str]]:
 
 
 def _files_of(path: str | Path) -> list[_File]:
-    text = str(path)
-    if is_glob(text):
-        matched = [Path(name) for name in glob.glob(text, recursive=True)]  # noqa: PTH207 (absolute too)
-        root = Path(*_plain_steps(text))
+    root = place(path)
+    if is_glob(path):
+        plain = _plain_steps(root)
         files = [
             file
-            for name in matched
-            for file in ([name] if not name.is_dir() else _in_folder(name))
-            if not _is_hidden(file.relative_to(root))
+            for found in matching(path)
+            for file in ([found] if not found.is_dir() else _in_folder(found))
+            if not _is_hidden(file.parts[plain:])
         ]
         if not files:
-            raise StorageError(f"{text}: no file matches; give a pattern of Parquet or Arrow files")
+            raise StorageError(f"{root}: no file matches; give a pattern of Parquet or Arrow files")
     else:
-        root = Path(path)
         if not root.exists():
             raise StorageError(f"{root}: no such file")
         if not root.is_dir():
@@ -86,32 +91,25 @@ def _files_of(path: str | Path) -> list[_File]:
     tables = [file for file in set(files) if file.suffix.lower() in PARQUET + ARROW]
     if not tables:
         raise FileFormatError(
-            f"{text}: holds no Parquet or Arrow files ({', '.join(PARQUET + ARROW)})"
+            f"{root}: holds no Parquet or Arrow files ({', '.join(PARQUET + ARROW)})"
         )
     ordered = sorted(tables, key=lambda file: natural_key(file.as_posix()))
     return [_File(file, _keys(file.parent.parts)) for file in ordered]
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    return [
-        file
-        for file in folder.rglob("*")
-        if not _is_hidden(file.relative_to(folder)) and not file.is_dir()
-    ]
+def _in_folder(folder: Any) -> list[Any]:
+    depth = len(folder.parts)
+    return [file for file in files_below(folder) if not _is_hidden(file.parts[depth:])]
 
 
-def _plain_steps(pattern: str) -> list[str]:
-    """The steps of a pattern before the first that holds a wildcard."""
-    steps = []
-    for step in Path(pattern).parts:
-        if glob.has_magic(step):
-            break
-        steps.append(step)
-    return steps
+def _plain_steps(pattern: Place) -> int:
+    """How many steps of a pattern come before the first that holds a wildcard."""
+    magic = [glob.has_magic(step) for step in pattern.parts]
+    return magic.index(True)
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(step.startswith(("_", ".")) for step in path.parts)
+def _is_hidden(steps: Iterable[str]) -> bool:
+    return any(step.startswith(("_", ".")) for step in steps)
 
 
 def _keys(folders: Iterable[str]) -> dict[str, str]:

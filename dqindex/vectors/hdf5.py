@@ -8,6 +8,7 @@ were never written, however many rows it claims.
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex.errors import FileFormatError, InputError, MissingDependencyError
+from dqindex.places.content import RemoteContent, fetched, open_content
+from dqindex.places.place import Place
 from dqindex.vectors.files import damage
 from dqindex.vectors.source import VectorSource
 
@@ -25,7 +28,7 @@ LARGEST_CHUNK = 2**30
 class Hdf5Vectors(VectorSource):
     """One 2-d data set of an HDF5 file; ``train`` where no other is named."""
 
-    def __init__(self, path: Path, dataset: str | None) -> None:
+    def __init__(self, path: Place, dataset: str | None) -> None:
         try:
             import h5py
         except ImportError:
@@ -33,14 +36,19 @@ class Hdf5Vectors(VectorSource):
                 f"{path}: HDF5 needs the package h5py; install dqindex[hdf5]"
             ) from None
         with damage(f"{path}: not a readable HDF5 file"):
-            self._file = h5py.File(path, "r")
+            content = open_content(path)
+            # Its library jumps about in a file: of one behind a network it gets a copy.
+            file = fetched(content) if isinstance(content, RemoteContent) else path
+            self._file = h5py.File(file, "r")
+            if not isinstance(file, Path):
+                weakref.finalize(self, _close, self._file, file)
             found, dataset = _find(h5py, self._file, path, dataset or "train"), dataset or "train"
             shape, dtype = found.shape, found.dtype
             if shape is None or len(shape) != 2:
                 raise FileFormatError(f"{path}:{dataset}: has shape {shape}; vectors are 2-d")
             compact = found.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
             if not compact:
-                _check_storage(found, f"{path}:{dataset}", path.stat().st_size)
+                _check_storage(found, f"{path}:{dataset}", content.size)
         self._dataset = found
         super().__init__(f"{path}:{dataset}", shape, dtype)
 
@@ -51,7 +59,12 @@ class Hdf5Vectors(VectorSource):
             return np.asarray(self._dataset[start:stop])
 
 
-def _find(h5py: Any, file: Any, path: Path, dataset: str) -> Any:
+def _close(*files: Any) -> None:
+    for file in files:
+        file.close()
+
+
+def _find(h5py: Any, file: Any, path: Place, dataset: str) -> Any:
     """The data set of that name, each step of whose path is a link within the file."""
     group = file
     steps = [step for step in dataset.split("/") if step]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 
 from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.places.place import Place, place
 from dqindex.vectors.files import require_regular
 from dqindex.vectors.ids import as_ids
 from dqindex.vectors.npy import read_npy_values
 from dqindex.vectors.parts import open_part
 
 
-def read_ids(path: str | Path, column: str | None = None) -> pa.Array:
+def read_ids(path: str | Place, column: str | None = None) -> pa.Array:
     """Ids from a Parquet or Arrow file (its only column, or `column`) or a 1-d ``.npy``.
 
     Raises
@@ -23,7 +22,7 @@ def read_ids(path: str | Path, column: str | None = None) -> pa.Array:
     InputError
         If it has several columns and `column` is not one of them.
     """
-    file = Path(path)
+    file = place(path)
     if not file.exists():
         raise StorageError(f"{file}: no such file; give a Parquet file or a 1-d .npy with ids")
     require_regular(file)

@@ -9,6 +9,7 @@ from typing import IO
 import pyarrow as pa
 
 from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.places.place import place
 from dqindex.vectors.id_file import read_ids
 from dqindex.vectors.layout import ID_NAMES
 from dqindex.vectors.parts import ARROW, PARQUET, open_part
@@ -40,7 +41,7 @@ def read_id_list(
     """
     if not isinstance(given, str | Path):
         return _lines(given, "standard input", integers)
-    path = Path(given)
+    path = place(given)
     if path.suffix.lower() not in (".npy", *PARQUET, *ARROW):
         if column is not None:
             raise InputError(f"{path}: is text, which has no columns; leave out the id column")

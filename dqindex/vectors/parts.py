@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqindex.errors import FileFormatError
+from dqindex.places.ahead import ahead
+from dqindex.places.content import RemoteContent, fetched, partial_copy
+from dqindex.places.place import Place, RemotePath
 from dqindex.vectors.files import damage, require_regular
 
 PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
+# What is fetched first of a Parquet file; few have a longer footer.
+FOOTER = 2**16
 
 
 class Part(ABC):
@@ -113,44 +121,100 @@ class ParquetPart(Part):
         self._path = path
         with damage(f"{path}: not a readable Parquet file"):
             require_regular(path)
-            with self._open() as file:
-                self._metadata = file.metadata
-                schema = file.schema_arrow
-                groups = [
-                    self._metadata.row_group(group).num_rows
-                    for group in range(self._metadata.num_row_groups)
-                ]
-            schema.names  # noqa: B018 (decodes them)
-            if min(groups, default=0) < 0:
-                raise ValueError("a row group has fewer than 0 rows")
+            self._metadata, schema, groups = _footer(path)
         super().__init__(str(path), schema, groups, constants)
-
-    def _open(self, metadata: Any = None) -> pq.ParquetFile:
-        return pq.ParquetFile(
-            self._path,
-            metadata=metadata,
-            memory_map=False,
-            pre_buffer=False,
-            page_checksum_verification=True,
-        )
 
     def _read(
         self, groups: Sequence[int], columns: list[str], rows: int
     ) -> Iterator[pa.RecordBatch]:
-        with self._open(self._metadata) as file:
-            yield from file.iter_batches(
-                batch_size=rows, row_groups=list(groups), columns=columns, use_threads=False
-            )
+        with _open_parquet(self._path, self._metadata) as file:
+            yield from _batches_of(file, groups, columns, rows)
+
+
+class RemoteParquetPart(Part):
+    """One behind a network: of each row group the wanted columns are fetched, one group ahead."""
+
+    def __init__(self, path: RemotePath, constants: Mapping[str, Any] | None = None) -> None:
+        with damage(f"{path}: not a readable Parquet file"):
+            self._content = RemoteContent(path)
+            tail = self._tail(FOOTER)
+            length = int.from_bytes(tail[-8:-4], "little") + 8
+            if length > len(tail):
+                tail = self._tail(length)
+            # All that is read of a file now is counted from its end.
+            self._metadata, schema, groups = _footer(BytesIO(tail))
+        super().__init__(str(path), schema, groups, constants)
+
+    def _read(
+        self, groups: Sequence[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        tasks = (partial(self._copy, group, columns) for group in groups)
+        for group, copy in zip(groups, ahead(tasks), strict=True):
+            with copy, _open_parquet(copy, self._metadata) as file:
+                yield from _batches_of(file, [group], columns, rows)
+
+    def _tail(self, length: int) -> bytes:
+        start = max(0, self._content.size - length)
+        return self._content.read(start, length)
+
+    def _copy(self, group: int, columns: list[str]) -> IO[bytes]:
+        """A file with the columns of a row group at their places, and nothing elsewhere."""
+        described = self._metadata.row_group(group)
+        ranges = []
+        for place in range(described.num_columns):
+            chunk = described.column(place)
+            if chunk.path_in_schema.split(".")[0] in columns:
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page:
+                    start = min(start, chunk.dictionary_page_offset)
+                # Old writers leave the header of the dictionary out of the length.
+                ranges.append((start, start + chunk.total_compressed_size + 128))
+        return partial_copy(self._content, ranges)
+
+
+def _open_parquet(file: Any, metadata: Any = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        file,
+        metadata=metadata,
+        memory_map=False,
+        pre_buffer=False,
+        page_checksum_verification=True,
+    )
+
+
+def _footer(source: Any) -> tuple[Any, pa.Schema, list[int]]:
+    """Metadata, schema, and the rows of each group."""
+    with _open_parquet(source) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+        groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    schema.names  # noqa: B018 (decodes them)
+    if min(groups, default=0) < 0:
+        raise ValueError("a row group has fewer than 0 rows")
+    return metadata, schema, groups
+
+
+def _batches_of(
+    file: pq.ParquetFile, groups: Sequence[int], columns: list[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    yield from file.iter_batches(
+        batch_size=rows, row_groups=list(groups), columns=columns, use_threads=False
+    )
 
 
 class IpcPart(Part):
-    """An Arrow file, which is Feather version 2, or an Arrow stream; by its record batches."""
+    """An Arrow file, which is Feather version 2, or an Arrow stream; by its record batches.
 
-    def __init__(self, path: Path, constants: Mapping[str, Any] | None = None) -> None:
-        self._path = path
+    Of one behind a network, a copy lies in a temporary file.
+    """
+
+    def __init__(self, path: Place, constants: Mapping[str, Any] | None = None) -> None:
         with damage(f"{path}: not a readable Arrow file"):
             require_regular(path)
-            with path.open("rb") as file:
+            self._path: Path | None = path if isinstance(path, Path) else None
+            if isinstance(path, RemotePath):
+                with fetched(RemoteContent(path)) as copy:
+                    self._copy = pa.py_buffer(mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ))
+            with self._file() as file:
                 self._stream = file.read(6) != b"ARROW1"
             with self._open() as reader:
                 schema = reader.schema
@@ -160,11 +224,16 @@ class IpcPart(Part):
                 groups = [batch.num_rows for batch in self._all(reader)]
         super().__init__(str(path), schema, groups, constants)
 
+    def _file(self) -> Any:
+        if self._path is not None:
+            return pa.memory_map(str(self._path))
+        return pa.BufferReader(self._copy)
+
     @contextmanager
     def _open(self, fields: Sequence[int] = ()) -> Iterator[Any]:
         options = pa.ipc.IpcReadOptions(included_fields=list(fields), use_threads=False)
         opener = pa.ipc.open_stream if self._stream else pa.ipc.open_file
-        with pa.memory_map(str(self._path)) as file, opener(file, options=options) as reader:
+        with self._file() as file, opener(file, options=options) as reader:
             yield reader
 
     def _all(self, reader: Any) -> Iterator[pa.RecordBatch]:
@@ -194,7 +263,10 @@ def _valid(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
     return chosen
 
 
-def open_part(path: Path, constants: Mapping[str, Any] | None = None) -> Part:
+def open_part(path: Place, constants: Mapping[str, Any] | None = None) -> Part:
     """The Parquet or Arrow file at `path`, by its suffix; Parquet where that says nothing."""
-    kind = IpcPart if path.suffix.lower() in ARROW else ParquetPart
-    return kind(path, constants)
+    if path.suffix.lower() in ARROW:
+        return IpcPart(path, constants)
+    if isinstance(path, RemotePath):
+        return RemoteParquetPart(path, constants)
+    return ParquetPart(path, constants)

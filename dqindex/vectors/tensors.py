@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from dqindex.errors import FileFormatError, InputError
+from dqindex.places.content import Content, RemoteContent, open_content, partial_copy
+from dqindex.places.place import Place
 from dqindex.vectors.convert import bfloat16_to_float32
 from dqindex.vectors.files import damage
-from dqindex.vectors.source import VectorSource
+from dqindex.vectors.flat import FlatVectors
 
+# The library refuses longer headers.
+MOST_HEADER = 100_000_000
 DTYPES = {
     "F16": "<f2",
     "F32": "<f4",
@@ -33,13 +36,13 @@ DTYPES = {
 }
 
 
-class SafetensorsVectors(VectorSource):
+class SafetensorsVectors(FlatVectors):
     """The named tensor, or the only 2-d one."""
 
-    def __init__(self, path: Path, tensor: str | None) -> None:
-        self._path = path
+    def __init__(self, path: Place, tensor: str | None) -> None:
         with damage(f"{path}: not a readable safetensors file"):
-            entries, start = _entries(path)
+            content = open_content(path)
+            entries, start = _entries(path, content)
         shapes = {key: tuple(entry["shape"]) for key, entry in entries.items()}
         if tensor is None:
             flat = [key for key, shape in shapes.items() if len(shape) == 2]
@@ -58,31 +61,33 @@ class SafetensorsVectors(VectorSource):
             )
         if len(shapes[tensor]) != 2:
             raise FileFormatError(f"{path}:{tensor}: has shape {shapes[tensor]}; vectors are 2-d")
-        self._offset = start + entries[tensor]["data_offsets"][0]
-        self._stored = np.dtype(DTYPES[stored])
+        offset = start + entries[tensor]["data_offsets"][0]
+        dtype = np.dtype(DTYPES[stored])
         self._bfloat16 = stored == "BF16"
-        dtype = np.dtype(np.float32) if self._bfloat16 else self._stored
-        super().__init__(f"{path}:{tensor}", shapes[tensor], dtype)
+        super().__init__(
+            f"{path}:{tensor}",
+            content,
+            shapes[tensor],
+            np.dtype(np.float32) if self._bfloat16 else dtype,
+            offset,
+        )
+        self._stored = dtype
 
     def _window(self, start: int, stop: int) -> npt.NDArray[Any]:
-        mapped = np.memmap(
-            self._path, self._stored, mode="r", offset=self._offset, shape=(self.n, self.d)
-        )
-        window = np.asarray(mapped[start:stop])
+        window = super()._window(start, stop)
         return bfloat16_to_float32(window) if self._bfloat16 else window
 
 
-def _entries(path: Path) -> tuple[dict[str, Any], int]:
+def _entries(path: Place, content: Content) -> tuple[dict[str, Any], int]:
     """The tensors that the header names, and where their bytes start."""
-    try:
-        # The library of the format checks the header: sizes, offsets, no holes, no overlaps.
-        with safe_open(path, framework="numpy"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entries = json.loads(file.read(length))
+    length = int.from_bytes(content.read(0, 8), "little")
+    if isinstance(content, RemoteContent):
+        # As long as the object, so that offsets can be checked; the values are not fetched.
+        with partial_copy(content, [(0, 8 + min(length, MOST_HEADER))]) as copy:
+            _check(f"/dev/fd/{copy.fileno()}")
+    else:
+        _check(path)
+    entries = json.loads(content.read(8, length))
     entries.pop("__metadata__", None)
     for entry in entries.values():
         begin, end = entry["data_offsets"]
@@ -91,3 +96,12 @@ def _entries(path: Path) -> tuple[dict[str, Any], int]:
             if end - begin != size:
                 raise ValueError(f"offsets {begin} to {end} hold no tensor of {size} bytes")
     return entries, 8 + length
+
+
+def _check(path: Any) -> None:
+    """Sizes, offsets, no holes, no overlaps: by the library of the format."""
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None

@@ -301,7 +301,7 @@ def test_the_model_of_another_map_is_refused(tally, children, map_file, model_fi
     copy = tmp_path / "map.parquet"
     shutil.copy(map_file, copy)
     beside = model_beside(copy, SemanticIds.load(copy).fingerprint)
-    shutil.copy(model_file, beside)
+    shutil.copy(model_file, str(beside))
     np.save(tmp_path / "new.npy", queries())
     with tally("mutated map") as count:
         ran = children.run(

@@ -10,6 +10,7 @@ import click
 
 from dqindex.cli import options
 from dqindex.errors import StorageError
+from dqindex.places.place import place
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.map_file import model_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids
@@ -40,12 +41,18 @@ def replacing(path: str, output: str) -> Iterator[None]:
     Raises
     ------
     BusyError
-        If another process holds it for longer than a minute.
+        If another process holds it for longer than a minute; at a URI, if another has replaced
+        it meanwhile.
     """
-    if not (Path(path).is_file() and Path(output).exists() and Path(path).samefile(output)):
+    one, other = place(path), place(output)
+    if isinstance(one, Path) and isinstance(other, Path):
+        same = one.is_file() and other.exists() and one.samefile(other)
+    else:
+        same = one == other
+    if not same:
         yield
         return
-    with exclusive(path, wait=WAIT_SECONDS):
+    with exclusive(one, wait=WAIT_SECONDS):
         yield
 
 

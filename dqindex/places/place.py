@@ -1,0 +1,283 @@
+"""`place`: what a name stands for, a path of this machine or a `RemotePath` behind a URI."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from dqindex.errors import InputError
+from dqindex.places.refusals import told
+from dqindex.places.systems import WEB, system_of
+
+URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+# What stores call the version of an object, the surest first.
+VERSIONS = ("ETag", "etag", "generation", "blob_id", "Content-MD5", "Last-Modified")
+TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+
+
+class State(NamedTuple):
+    """What a store says of an object.
+
+    Attributes
+    ----------
+    folder : bool
+    size : int or None
+        In bytes.
+    version : str
+        Changes when the object does.
+    changed : datetime or None
+    """
+
+    folder: bool
+    size: int | None
+    version: str
+    changed: datetime | None
+
+
+class RemotePath:
+    """An object of a store, or a folder of them: what is asked of a `pathlib.Path`, no more.
+
+    Messages show it without its query, which may hold a signature.
+    """
+
+    def __init__(self, scheme: str, key: str, query: str = "") -> None:
+        self.scheme = scheme
+        self.key = key
+        self._query = query
+
+    # Names.
+
+    @property
+    def uri(self) -> str:
+        """All of it, for the library that opens it."""
+        return f"{self.scheme}://{self.key}{self._query}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.key}{'?…' if self._query else ''}"
+
+    def __repr__(self) -> str:
+        return f"<RemotePath {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemotePath) and self.uri == other.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    def __truediv__(self, name: str) -> RemotePath:
+        return RemotePath(self.scheme, f"{self.key}/{name}")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The bucket, the folders and the name."""
+        return tuple(self.key.split("/"))
+
+    @property
+    def name(self) -> str:
+        """The last step."""
+        return self.parts[-1]
+
+    @property
+    def stem(self) -> str:
+        """The last step without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The suffix, with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> RemotePath:
+        """The folder that it lies in."""
+        return RemotePath(self.scheme, self.key.rpartition("/")[0])
+
+    def with_name(self, name: str) -> RemotePath:
+        """Another one in its folder."""
+        return self.parent / name
+
+    def as_posix(self) -> str:
+        """The steps as one text."""
+        return self.key
+
+    def relative_to(self, root: RemotePath) -> PurePosixPath:
+        """The steps below `root`."""
+        return PurePosixPath(*self.parts[len(root.parts) :])
+
+    def resolve(self) -> RemotePath:
+        """Itself: there are no links."""
+        return self
+
+    def within(self, folder: RemotePath) -> bool:
+        """Whether it lies below `folder`."""
+        return self.scheme == folder.scheme and self.key.startswith(f"{folder.key}/")
+
+    # What the store says.
+
+    def _named(self, name: str) -> RemotePath:
+        """What a listing calls `name`."""
+        return RemotePath(self.scheme, name.partition("://")[2] or name.lstrip("/"))
+
+    def state(self) -> State | None:
+        """What is there now; None for nothing.
+
+        Raises
+        ------
+        StorageError
+            If the store can't be asked.
+        """
+        system = system_of(self.scheme)
+        try:
+            with told(self, "be read"):
+                found = system.info(self.uri)
+        except FileNotFoundError:
+            return None
+        version = next((str(found[name]) for name in VERSIONS if found.get(name)), "")
+        changed = next((found[name] for name in TIMES if found.get(name)), None)
+        return State(
+            found.get("type") == "directory",
+            found.get("size"),
+            version or f"{found.get('size')} {changed}",
+            changed if isinstance(changed, datetime) else None,
+        )
+
+    def exists(self) -> bool:
+        """Whether there is an object, or a folder."""
+        return self.state() is not None
+
+    def is_file(self) -> bool:
+        """Whether it is an object."""
+        state = self.state()
+        return state is not None and not state.folder
+
+    def is_symlink(self) -> bool:
+        """Never."""
+        return False
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder; what is on the web is none."""
+        if self.scheme in WEB:
+            return False
+        state = self.state()
+        return state is not None and state.folder
+
+    def iterdir(self) -> Iterator[RemotePath]:
+        """Objects and folders in it; none where there is no such folder."""
+        system = system_of(self.scheme)
+        try:
+            with told(self, "be listed"):
+                found = system.ls(self.uri, detail=False)
+        except FileNotFoundError:
+            return
+        # Some stores have an object for the folder itself.
+        yield from (one for one in map(self._named, found) if one.within(self))
+
+    def files(self) -> list[RemotePath]:
+        """All objects below it."""
+        with told(self, "be listed"):
+            return [self._named(name) for name in system_of(self.scheme).find(self.uri)]
+
+    def matches(self) -> list[RemotePath]:
+        """What fits it, taken for a pattern."""
+        with told(self, "be listed"):
+            return [self._named(name) for name in system_of(self.scheme).glob(self.uri)]
+
+    def read_bytes(self) -> bytes:
+        """The object, in one piece.
+
+        Raises
+        ------
+        StorageError, FileNotFoundError
+        """
+        with told(self, "be read"):
+            content: bytes = system_of(self.scheme).cat_file(self.uri)
+        return content
+
+    def open(self, mode: str) -> IO[bytes]:
+        """The object, read whole into memory."""
+        return BytesIO(self.read_bytes())
+
+    def unlink(self) -> None:
+        """Remove the object.
+
+        Raises
+        ------
+        StorageError, FileNotFoundError
+        """
+        with told(self, "be removed"):
+            system_of(self.scheme).rm_file(self.uri)
+
+
+Place: TypeAlias = Path | RemotePath
+
+
+def is_uri(path: object) -> bool:
+    """Whether it is text that stands for something elsewhere, ``file://`` included."""
+    return isinstance(path, RemotePath) or (isinstance(path, str) and URI.match(path) is not None)
+
+
+def place(path: str | Path | RemotePath) -> Place:
+    """What `path` stands for.
+
+    Raises
+    ------
+    InputError
+        If it is a URI that holds a password, or a ``file://`` of another machine.
+
+    Examples
+    --------
+    >>> place("s3://bucket/folder/codes.npy").name
+    'codes.npy'
+    >>> place("file:///tmp/a%20b.npy")
+    PosixPath('/tmp/a b.npy')
+    """
+    found = URI.fullmatch(path) if isinstance(path, str) else None
+    if found is None:
+        return path if isinstance(path, RemotePath) else Path(path)
+    scheme, rest = found[1].lower(), found[2]
+    if re.match(r"[^/@]*:[^/@]*@", rest):
+        raise InputError(
+            f"{scheme}://: this URI holds a password, which would be shown and logged; give "
+            "credentials in the environment"
+        )
+    if scheme == "file":
+        parts = urlsplit(f"file://{rest}")
+        if parts.netloc not in ("", "localhost"):
+            raise InputError(
+                f"file://{rest}: is not of this machine; write file:///PATH, with three slashes"
+            )
+        return Path(unquote(parts.path))
+    query = ""
+    if scheme in WEB:
+        rest, mark, query = rest.partition("?")
+        query = mark + query
+    return RemotePath(scheme, rest.rstrip("/") if scheme != "memory" else rest.strip("/"), query)
+
+
+def is_glob(path: str | Path | RemotePath) -> bool:
+    """Whether a path that is no file's is a pattern; nothing on the web is."""
+    if not glob.has_magic(str(path)):
+        return False
+    found = place(path)
+    return not (isinstance(found, RemotePath) and found.scheme in WEB) and not found.exists()
+
+
+def matching(pattern: str | Path | RemotePath) -> list[Any]:
+    """Files and folders that fit a pattern."""
+    found = place(pattern)
+    if isinstance(found, RemotePath):
+        return found.matches()
+    return [Path(name) for name in glob.glob(str(found), recursive=True)]  # noqa: PTH207 (absolute too)
+
+
+def files_below(folder: Any) -> list[Any]:
+    """All files in a folder and in those in it."""
+    if isinstance(folder, RemotePath):
+        return folder.files()
+    return [file for file in folder.rglob("*") if not file.is_dir()]
