@@ -56,7 +56,7 @@ class Catalogue:
         self._check(source)
         names = self.names.extended(source.n, source.ids, source.name)
         if self.embedded:
-            check_embeddable(self.index, names, self.spec)
+            check_embeddable(self.index, names, self.spec, embedded=True)
         with self._by_rows():
             self._append(source, block_rows, report)
             self.names = names

@@ -189,7 +189,7 @@ class DQIndex(SearchableIndex):
         InputError
             If the ids are not integers from 0 on.
         """
-        check_embeddable(self.index, self._names, self.spec)
+        check_embeddable(self.index, self._names, self.spec, embedded=self.embeds_ids)
         if self.embeds_ids:
             return
         with self._changed():

@@ -26,6 +26,8 @@ def install_rotation(link: Any, transform: DQTransform) -> None:
     """Write `transform` into `link`, the OPQ that holds its place in the chain."""
     linear = transform.to_faiss()
     link.A, link.b, link.have_bias = linear.A, linear.b, linear.have_bias
+    # As it is found to be when FAISS reads it from a file.
+    link.set_is_orthonormal()
     link.is_trained = True
 
 

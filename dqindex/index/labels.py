@@ -17,8 +17,8 @@ from dqindex.index.names import Names
 from dqindex.vectors.ids import INT64_MAX
 
 
-def check_embeddable(index: Any, names: Names, spec: str) -> None:
-    """Refuse ids that the lists of `index` cannot hold.
+def check_embeddable(index: Any, names: Names, spec: str, *, embedded: bool = False) -> None:
+    """Refuse ids that the lists of `index`, in which ids are `embedded` or not yet, cannot hold.
 
     Raises
     ------
@@ -36,10 +36,10 @@ def check_embeddable(index: Any, names: Names, spec: str) -> None:
             f"spec {spec!r} cannot hold the catalogue's ids: FAISS finds some of what it holds by "
             "row; use another IVF"
         )
-    if names.counted and not names.plain:
-        return
-    if names.array is None:
+    if names.plain and not embedded:
         raise InputError("the vectors have no ids to embed; give ids, or leave embed_ids out")
+    if names.counted or names.array is None:
+        return
     if not names.integers:
         raise InputError("the ids are strings, and FAISS's lists hold integers; use integer ids")
     values = names.array.to_numpy(zero_copy_only=False)

@@ -124,7 +124,7 @@ def build_like(
     made = _made(opened, opened.index, names, embeds=False)
     made.add(source, block_rows=block_rows, threads=threads, progress=progress)
     if _manifest_of(like).get("embeds_ids"):
-        made.embed_ids()
+        _embed(made)
     return made
 
 
@@ -136,8 +136,16 @@ def _made(like: DQIndex, index: Any, names: Names, embeds: bool) -> DQIndex:
         manifest["distortion"] = {"trained": trained}
     made = DQIndex(index, manifest, names, like.model)
     if embeds:
-        made.embed_ids()
+        _embed(made)
     return made
+
+
+def _embed(made: DQIndex) -> None:
+    """As in another index, whose ids may be a count like these."""
+    if made.names.plain:
+        made.manifest = {**made.manifest, "embeds_ids": True}
+    else:
+        made.embed_ids()
 
 
 def _copied(index: Any) -> Any:

@@ -40,7 +40,7 @@ def decode_lists(index: Any, places: Places, rows: Int64) -> Float32:
 
 
 def _decode_list(index: Any, number: int, offsets: Int64) -> Float32:
-    quantizer = _quantizer(index)
+    quantizer = quantizer_of(index)
     if quantizer is not None:
         codes = np.ascontiguousarray(list_codes(index, number)[offsets])
         decoded: Float32 = quantizer.decode(codes)
@@ -60,18 +60,19 @@ def _decode_list(index: Any, number: int, offsets: Int64) -> Float32:
     return alone
 
 
+ADDITIVE_FAST = (faiss.IndexIVFAdditiveQuantizerFastScan, faiss.IndexAdditiveQuantizerFastScan)
 ONE_BY_ONE = (faiss.IndexIVFPQR, faiss.IndexIVFFastScan, faiss.IndexIVFFlatPanorama)
 
 
-def _quantizer(index: Any) -> Any:
-    """What decodes the codes in the lists, where FAISS's own way does not.
+def quantizer_of(index: Any) -> Any:
+    """What decodes codes where FAISS's own way does not, else None.
 
     Its ``sa_decode`` and ``reconstruct`` end the process for fast-scan lists that were read from a
-    file.
+    file, and take flat codes from the wrong places where a block holds more than 32.
     """
-    if type(index) in (faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan):
+    if type(index) in (faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan, faiss.IndexPQFastScan):
         return index.pq
-    if isinstance(index, faiss.IndexIVFAdditiveQuantizerFastScan):
+    if isinstance(index, ADDITIVE_FAST):
         names = ("rq", "lsq", "prq", "plsq")
         return next(getattr(index, name) for name in names if hasattr(index, name))
     return None

@@ -18,13 +18,14 @@ import numpy.typing as npt
 from dqindex._types import Float32, Int64
 from dqindex.index.adding import apply_transform
 from dqindex.index.codes import codes_at
+from dqindex.index.interleaved import Bytes
 from dqindex.index.parameters import (
     Settings,
     candidates_factor,
     for_one_search,
     takes_selector,
 )
-from dqindex.index.places import decode_lists
+from dqindex.index.places import decode_lists, quantizer_of
 
 Found = tuple[Float32, Int64]
 BLOCK_VALUES = 2**24
@@ -268,5 +269,16 @@ def decode(index: Any, rows: Int64, places: Any) -> Float32:
         return decode_lists(index, places(index), rows)
     if not len(rows):
         return np.empty((0, index.d), dtype=np.float32)
+    if isinstance(index, faiss.IndexFastScan):
+        codes = np.ascontiguousarray(codes_at(index, rows))
+        decoded: Float32 = _standing_for(index, codes)
+        return decoded
     vectors: Float32 = index.reconstruct_batch(np.ascontiguousarray(rows))
     return vectors
+
+
+def _standing_for(index: Any, codes: Bytes) -> Float32:
+    """What codes of a flat fast-scan index stand for."""
+    quantizer = quantizer_of(index)
+    decoded: Float32 = index.sa_decode(codes) if quantizer is None else quantizer.decode(codes)
+    return decoded
