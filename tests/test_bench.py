@@ -1,5 +1,6 @@
 """`dqindex bench run`: what is measured is what it says, and a run can be broken off."""
 
+import dataclasses
 import json
 import os
 import select
@@ -197,6 +198,93 @@ def test_hdf5_of_ann_benchmarks(folder, stored, metric):
         file["neighbors"][0, 0] = 2900
     with pytest.raises(InputError, match="outside its 2900 train vectors"):
         Dataset(describe(folder / "d.hdf5")).truth()
+
+
+def big_ann(positions, distances=None):
+    """Ground truth as big-ann-benchmarks has it."""
+    head = np.array(positions.shape, "<u4").tobytes()
+    tail = b"" if distances is None else distances.astype("<f4").tobytes()
+    return head + positions.astype("<i4").tobytes() + tail
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize(
+    "name", ["GT.public.ibin", "bigann-10M", "gt.bin", "t.ivecs", "t.npy", "t.h5:near"]
+)
+def test_truth_from_a_file(folder, metric, name):
+    x, q = np.load(folder / "v.npy"), clustered(40, 20, seed=3)
+    (folder / "query.public.10K.fbin").write_bytes(np.array(q.shape, "<u4").tobytes() + q.tobytes())
+    positions, distances = brute(x, q, 50, metric)
+    path = folder / name.partition(":")[0]
+    if name.endswith(":near"):
+        with h5py.File(path, "w") as file:
+            file["near"] = positions
+    elif name.endswith(".npy"):
+        np.save(path, positions)
+    elif name.endswith(".ivecs"):
+        widths = np.full((len(q), 1), 50)
+        path.write_bytes(np.hstack([widths, positions]).astype("<i4").tobytes())
+    else:
+        path.write_bytes(big_ann(positions, None if name == "gt.bin" else distances))
+    description = dataclasses.replace(
+        describe(folder / "v.npy", folder / "query.public.10K.fbin", metric, n_queries=30),
+        truth=str(folder / name),
+    )
+    truth = Dataset(description).truth()
+    np.testing.assert_array_equal(truth.positions, positions[:30])
+    np.testing.assert_allclose(truth.distances, distances[:30], rtol=1e-9, atol=1e-9)
+
+
+def test_truth_of_other_vectors_is_refused(folder):
+    x, q = np.load(folder / "v.npy"), clustered(40, 20, seed=3)
+    np.save(folder / "q.npy", q)
+    positions, distances = brute(x, q, 20, "l2")
+    larger, twice = positions.copy(), positions.copy()
+    larger[3, 3], twice[3, 3] = 3000, twice[3, 4]
+    files = {
+        "larger": (big_ann(larger, distances), "names the vector 3000, but there are 3000"),
+        "twice": (big_ann(twice, distances), "names a neighbour of one query twice"),
+        "few": (big_ann(positions[:9], distances[:9]), "neighbours of 9 queries, but 40 are"),
+        "turned": (big_ann(positions[::-1], distances[::-1]), "query 0 are not its nearest by l2"),
+        "ip": (big_ann(*brute(x, q, 20, "ip")), "it is of another metric"),
+        "short": (big_ann(positions, distances)[:-4], "as its header says"),
+        "empty": (b"", "is 0 bytes"),
+        "t.npy": (None, "holds float64, not the numbers of rows"),
+        "none": (None, "no such file; give the true neighbours"),
+    }
+    np.save(folder / "t.npy", distances)
+    for name, (content, message) in files.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+        description = dataclasses.replace(
+            describe(folder / "v.npy", folder / "q.npy"), truth=str(folder / name)
+        )
+        with pytest.raises(DQIndexError, match=message):
+            Dataset(description).truth()
+    with pytest.raises(InputError, match="give the queries as well"):
+        Dataset(dataclasses.replace(describe(folder / "v.npy"), truth="few"))
+
+
+def test_a_run_by_a_truth_of_few_neighbours(folder, monkeypatch):
+    """Its figures are those of the neighbours that the file has, and no others are looked for."""
+    x, q = np.load(folder / "v.npy"), clustered(40, 20, seed=3)
+    np.save(folder / "q.npy", q)
+    (folder / "GT").write_bytes(big_ann(*brute(x, q, 20, "l2")))
+
+    def never(*_):
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(truth_module, "exact_truth", never)
+    description = dataclasses.replace(
+        describe(folder / "v.npy", folder / "q.npy"), truth=str(folder / "GT")
+    )
+    assert Description(**Dataset(description).as_dict()).truth == str(folder / "GT")
+    outcome = run_bench(description, ["dqindex:Flat"], folder / "r.jsonl", k=5, threads=[1])
+    assert not outcome.failed
+    (record,) = read_results([folder / "r.jsonl"])
+    assert record["recall"]["id"] == dict.fromkeys(("1@1", "1@5", "5@5", "1@20", "20@20"), 1.0)
+    with pytest.raises(InputError, match="GT has 20 neighbours a query"):
+        run_bench(description, ["dqindex:Flat"], folder / "r.jsonl", k=21, threads=[1])
 
 
 def test_truth_is_computed_once(folder, monkeypatch):

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from dqindex.errors import FileFormatError, InputError, NonFiniteError, RangeError, StorageError
 from dqindex.vectors import open_vectors
+from dqindex.vectors.binary import BIN_DTYPES
 
 N, D = 37, 5
 
@@ -420,3 +421,25 @@ def test_packaged_vectors_are_read_with_their_ids(tmp_path, monkeypatch):
     source = packaged.open_packaged("glove-50")
     np.testing.assert_array_equal(source.read(), x.astype(np.float32))
     assert source.ids.to_pylist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("suffix", [".fbin", ".u8bin", ".i8bin", ".ibin"])
+def test_files_that_big_ann_benchmarks_cropped(tmp_path, suffix):
+    """Its own have the new number in the header; what was cut off by hand has the old one."""
+    x = np.arange(60).reshape(12, 5).astype(BIN_DTYPES[suffix])
+    for name, head in (("a", 7), ("b", 12)):
+        path = tmp_path / f"base.{name}{suffix}.crop_nb_7"
+        path.write_bytes(np.array([head, 5], "<u4").tobytes() + x[:7].tobytes())
+        source = open_vectors(path)
+        assert (source.n, source.d, source.dtype) == (7, 5, x.dtype)
+        np.testing.assert_array_equal(source.read(), x[:7].astype("f4"))
+    path.write_bytes(np.array([12, 5], "<u4").tobytes() + x[:6].tobytes())
+    with pytest.raises(FileFormatError, match="truncated"):
+        open_vectors(path)
+
+
+def test_ground_truth_is_no_set_of_vectors(tmp_path):
+    path = tmp_path / "GT.public.1B.ibin"
+    path.write_bytes(np.array([3, 2], "<u4").tobytes() + bytes(3 * 2 * 8))
+    with pytest.raises(FileFormatError, match=r"the 2 neighbours of 3 queries .* --truth"):
+        open_vectors(path)

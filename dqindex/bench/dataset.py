@@ -11,6 +11,7 @@ import numpy as np
 
 from dqindex._types import METRICS, Float32
 from dqindex.bench.truth import Truth, cached_truth, content_key, pair_distances
+from dqindex.bench.truth_file import read_truth
 from dqindex.errors import InputError
 from dqindex.places.place import place
 from dqindex.vectors import VectorSource, open_vectors
@@ -32,6 +33,7 @@ class Description:
     n_queries: int
     seed: int
     vector_column: str | None = None
+    truth: str | None = None
 
 
 class Dataset:
@@ -43,6 +45,7 @@ class Dataset:
         ``data`` is a path of any format of `open_vectors`, a name in `PACKAGED`, or an HDF5 file
         as ann-benchmarks lays it out. Without ``queries``, ``n_queries`` rows are drawn by
         ``seed`` and taken out of the base; else the first ``n_queries`` of them are used.
+        ``truth`` is a file of their neighbours.
 
     Attributes
     ----------
@@ -77,6 +80,11 @@ class Dataset:
         self.metric = description.metric or self._stored_metric() or "l2"
         if self.metric not in METRICS:
             raise InputError(f"metric is {self.metric!r}; use one of {', '.join(METRICS)}")
+        if description.truth and description.queries is None and self._hdf5 is None:
+            raise InputError(
+                f"truth is {description.truth!r}, but queries are held out of the vectors, and no "
+                "file knows their neighbours; give the queries as well"
+            )
         self.base, self.queries = self._split(source)
 
     def _split(self, source: VectorSource) -> tuple[Float32, Float32]:
@@ -125,7 +133,12 @@ class Dataset:
         return content_key(self.base, self.queries, self.metric)
 
     def truth(self) -> Truth:
-        """Exact neighbours, 100 of each query where there are as many; see `cached_truth`."""
+        """Exact neighbours, 100 of each query where there are as many; see `cached_truth`.
+
+        Those of a file may be fewer.
+        """
+        if self.description.truth is not None:
+            return read_truth(self.description.truth, self.base, self.queries, self.metric, TRUTH_K)
         stored = self._stored_truth()
         if stored is not None:
             return stored

@@ -102,7 +102,11 @@ def run(
         dataset = Dataset(description)
         if k > len(dataset.base):
             raise InputError(f"k is {k}, but there are {len(dataset.base)} vectors")
-        dataset.truth()
+        known = dataset.truth().positions.shape[1]
+        if k > known:
+            raise InputError(
+                f"k is {k}, but {description.truth} has {known} neighbours a query; ask for fewer"
+            )
         shared = {
             "data": dataset.summary(),
             "machine": machine(),

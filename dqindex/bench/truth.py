@@ -79,7 +79,7 @@ def exact_truth(base: Float32, queries: Float32, k: int, metric: str) -> Truth:
         worst = -rough[:, -1] if metric == "ip" else rough[:, -1]
         unsafe = truth.distances[:, -1] > worst - _rounding(shifted, wanted, metric)
         for query in np.flatnonzero(unsafe):
-            everywhere = _all_distances(base, queries[query], metric)
+            everywhere = all_distances(base, queries[query], metric)
             # The best k with all ties of the k-th, so that the first positions win.
             edge = np.partition(everywhere, k - 1)[k - 1]
             near = np.flatnonzero(everywhere <= edge)
@@ -106,7 +106,8 @@ def _rounding(base: Float32, queries: Float32, metric: str) -> Float64:
     return unit * bound
 
 
-def _all_distances(base: Float32, query: Float32, metric: str) -> Float64:
+def all_distances(base: Float32, query: Float32, metric: str) -> Float64:
+    """Float64 distance of one query to every row of `base`."""
     rows = np.arange(len(base), dtype=np.int64)
     parts = [
         pair_distances(base, query[None], part[None], metric)[0]

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from dqindex.bench.dataset import TRUTH_K, Dataset, Description
+from dqindex.bench.dataset import Dataset, Description
 from dqindex.bench.machine import pin, reset_peak, resident
 from dqindex.bench.measure import latency, pareto, recalls, throughput
 from dqindex.bench.peers import package_versions, peer_class, split
@@ -105,7 +105,7 @@ def _figures(peer: Peer, dataset: Dataset, truth: Truth, k: int) -> dict[str, An
     batch = throughput(peer.search, queries, k, warm)
     single = latency(peer.search, queries, k)
     found = {k: answers}
-    most = min(TRUTH_K, len(dataset.base))
+    most = truth.positions.shape[1]
     if k < most:
         found[most] = peer.search(queries, most)
     recall: dict[str, dict[str, float]] = {"id": {}, "distance": {}}

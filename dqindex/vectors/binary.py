@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,22 @@ from dqindex.vectors.flat import FlatVectors
 
 VECS_DTYPES = {".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4"}
 BIN_DTYPES = {".fbin": "<f4", ".u8bin": "u1", ".i8bin": "i1", ".ibin": "<i4"}
+# What big-ann-benchmarks calls the first rows of a file: base.1B.fbin.crop_nb_10000000.
+CROPPED = re.compile(r".*(\.(?:fbin|u8bin|i8bin|ibin))\.crop_nb_([0-9]{1,18})", re.IGNORECASE)
+
+
+def bin_suffix(name: str) -> tuple[str, int | None]:
+    """The suffix that tells the format of a file of that name, and its rows if it was cropped.
+
+    Examples
+    --------
+    >>> bin_suffix("base.1B.fbin.crop_nb_10000000")
+    ('.fbin', 10000000)
+    """
+    found = CROPPED.fullmatch(name)
+    if found is None:
+        return PurePosixPath(name).suffix.lower(), None
+    return found[1].lower(), int(found[2])
 
 
 class VecsVectors(FlatVectors):
@@ -52,12 +70,21 @@ class BinVectors(FlatVectors):
     """big-ann-benchmarks: n and d (uint32, little-endian), then the values row by row."""
 
     def __init__(self, path: Place) -> None:
-        dtype = np.dtype(BIN_DTYPES[path.suffix.lower()])
+        suffix, rows = bin_suffix(path.name)
+        dtype = np.dtype(BIN_DTYPES[suffix])
         content = open_content(path)
         size, head = content.size, content.read(0, 8)
         if len(head) < 8:
             raise FileFormatError(f"{path}: is {size} bytes, too short for its header")
         n, d = (int(value) for value in np.frombuffer(head, dtype="<u4"))
+        if rows is not None and rows < n and size == 8 + rows * d * dtype.itemsize:
+            # Cut off, and its header left as it was.
+            n = rows
+        if suffix == ".ibin" and size == 8 + 2 * n * d * dtype.itemsize:
+            raise FileFormatError(
+                f"{path}: holds the {d} neighbours of {n} queries and their distances, not "
+                "vectors; 'dqindex bench run --truth' takes it"
+            )
         if size != 8 + n * d * dtype.itemsize:
             raise FileFormatError(
                 f"{path}: is {size} bytes where its header ({n} x {d} {dtype}) needs "

@@ -130,13 +130,15 @@ def _split(path: str | Path) -> tuple[Place, str | None]:
 
 
 def _open_path(path: str | Path, how: How) -> VectorSource:
+    from dqindex.vectors.binary import bin_suffix
     from dqindex.vectors.parts import ARROW, PARQUET
 
     if "\0" in str(path) or not str(path):
         raise InputError(f"{str(path)!r} is no path; {GIVE}")
     file, part = _split(path)
     try:
-        if file.is_dir() or is_glob(path) or (suffix := file.suffix.lower()) in PARQUET + ARROW:
+        suffix = bin_suffix(file.name)[0]
+        if file.is_dir() or is_glob(path) or suffix in PARQUET + ARROW:
             if file.is_file():
                 _not_empty(file)
             return _open_tables(str(file), [path], how)

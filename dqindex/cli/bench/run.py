@@ -35,6 +35,12 @@ def _numbers(words: str) -> list[float]:
     help="Queries.  [default: those of the HDF5 file, else rows held out of DATA]",
 )
 @click.option(
+    "--truth",
+    metavar="FILE",
+    help="The true neighbours of the queries: a file of big-ann-benchmarks (.ibin, or without a "
+    "suffix), .ivecs, .npy or FILE.hdf5:NAME.  [default: those of the HDF5 file, else computed]",
+)
+@click.option(
     "--n-queries",
     type=click.IntRange(min=1),
     default=1000,
@@ -92,6 +98,7 @@ def _numbers(words: str) -> list[float]:
 def command(
     data: str,
     queries: str | None,
+    truth: str | None,
     n_queries: int,
     metric: str | None,
     specs: tuple[str, ...],
@@ -113,8 +120,8 @@ def command(
     """
     if not specs and not peers:
         raise click.UsageError("nothing to measure; give --spec or --peer")
-    refuse_inputs(output, data, queries)
-    description = Description(data, queries, metric, n_queries, seed, vector_column)
+    refuse_inputs(output, data, queries, truth)
+    description = Description(data, queries, metric, n_queries, seed, vector_column, truth)
     with progress(quiet) as report:
         outcome = run(
             description,
