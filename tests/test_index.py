@@ -16,24 +16,11 @@ from dqindex import build_index, exact_neighbors, open_index, open_vectors, reca
 from dqindex.errors import InputError, NonFiniteError, SpecError
 from dqindex.index.anatomy import dissect
 
-SPECS = [
-    "DQ8,PQ8",
-    "DQ8_16,PQ8",
-    "DQ8,PQ8x4fs",
-    "DQ8,PQ8x10",
-    "DQ8,IVF16,PQ8",
-    "DQ8,IVF16,PQ8x4fs",
-    "DQ8,IVF16,PQ8x4fsr",
-    "DQ8,IVF16_HNSW8,PQ8",
-    "DQ8,IVF16,PQ8,RFlat",
-    "DQ8,IVF16,PQ8x4fs,Refine(SQ8)",
-    "DQ8,HNSW8_PQ8",
-    "DQ8,IVF16,Flat",
-    "DQ8,IVF16,SQ8",
-    "PCA20,DQ5,IVF16,PQ5",
-    "DQ8,IVF16,PQ8+8",
-    "DQ8,IMI2x3,PQ8",
-]
+SPECS = """
+    DQ8,PQ8 DQ8_16,PQ8 DQ8,PQ8x4fs DQ8,PQ8x10 DQ8,IVF16,PQ8 DQ8,IVF16,PQ8x4fs DQ8,IVF16,PQ8x4fsr
+    DQ8,IVF16_HNSW8,PQ8 DQ8,IVF16,PQ8,RFlat DQ8,IVF16,PQ8x4fs,Refine(SQ8) DQ8,HNSW8_PQ8
+    DQ8,IVF16,Flat DQ8,IVF16,SQ8 PCA20,DQ5,IVF16,PQ5 DQ8,IVF16,PQ8+8 DQ8,IMI2x3,PQ8
+""".split()
 
 
 @pytest.fixture(scope="module")

@@ -444,18 +444,8 @@ def test_command_line(run, tmp_path, x, names):
     expected = semantic_ids(x[:2800], names[:2800], **SIZE)
     np.testing.assert_array_equal(SemanticIds.load(tmp_path / "s.parquet").codes, expected.codes)
 
-    done = run(
-        "sids",
-        "append",
-        "s.parquet",
-        "new.npy",
-        "-o",
-        "t.parquet",
-        "--ids",
-        "b.parquet",
-        "--delta",
-        "d.parquet",
-    )
+    words = "sids append s.parquet new.npy -o t.parquet --ids b.parquet --delta d.parquet"
+    done = run(*words.split())
     assert done.returncode == 0, done.stderr
     assert len(SemanticIds.load(tmp_path / "t.parquet")) == 3000
     assert len(SemanticIds.load(tmp_path / "d.parquet")) == 200

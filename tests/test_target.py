@@ -20,16 +20,8 @@ def base():
 
 @pytest.mark.parametrize(
     "spec",
-    [
-        "DQ6,PQ6",
-        "DQ6,IVF64,PQ6",
-        "DQ6,IVF64,PQ6x4fs,Refine(SQ8)",
-        "IVF64,Flat",
-        "DQ12,PQ12x4fs",
-        "DQ6,IVF64,PQ6x4fs,Refine(SQ4)",
-        "DQ5,IVF16,PQ5x4fs,RFlat",
-        "SQ8",
-    ],
+    "DQ6,PQ6 DQ6,IVF64,PQ6 DQ6,IVF64,PQ6x4fs,Refine(SQ8) IVF64,Flat DQ12,PQ12x4fs "
+    "DQ6,IVF64,PQ6x4fs,Refine(SQ4) DQ5,IVF16,PQ5x4fs,RFlat SQ8".split(),
 )
 def test_weight_is_that_of_the_file(base, spec, tmp_path):
     build_index(base, spec).save(tmp_path / "i")

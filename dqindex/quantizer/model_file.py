@@ -34,18 +34,9 @@ FORMAT = Format(
 
 # What every file has, whatever version wrote it.
 OLDEST_SETTINGS = (
-    "n_subspaces",
-    "n_codewords",
-    "coarse",
-    "n_components",
-    "balance",
-    "center",
-    "seed",
-    "n_iter",
-    "n_redo",
-    "init",
-    "max_points_per_codeword",
-)
+    "n_subspaces n_codewords coarse n_components balance center seed n_iter n_redo init "
+    "max_points_per_codeword"
+).split()
 
 
 def pack(settings: dict[str, Any], parts: Parts) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
-import pkgutil
 import resource
 import signal
 import struct
@@ -20,6 +19,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+from forks import import_everything
 
 HERE = Path(__file__).parent
 MEMORY = 2**30
@@ -201,13 +202,7 @@ def serve() -> None:
 
 def _load() -> None:
     """Import all that a case may need: what a fork has, it need not load."""
-    import dqindex
-
-    for module in pkgutil.walk_packages(dqindex.__path__, "dqindex."):
-        if module.name.endswith("__main__") or ".peers." in module.name:
-            continue
-        with suppress(ImportError):
-            importlib.import_module(module.name)
+    import_everything()
     import pyarrow
 
     pyarrow.set_cpu_count(1)

@@ -56,19 +56,10 @@ def points(kind: str) -> np.ndarray:
     return made
 
 
-KINDS = [
-    "normal",
-    "one outlier",
-    "one tiny row",
-    "constant",
-    "duplicates",
-    "near-duplicates",
-    "few distinct",
-    "zeros among them",
-    "width 1",
-    "width 2",
-    "width 4096",
-]
+KINDS = (
+    "normal, one outlier, one tiny row, constant, duplicates, near-duplicates, few distinct, "
+    "zeros among them, width 1, width 2, width 4096"
+).split(", ")
 
 
 def truth(x: np.ndarray, queries: np.ndarray, metric: str) -> np.ndarray:
