@@ -18,7 +18,6 @@ from dqindex.sids.priority import read_priority
 from dqindex.sids.shared import Gathered, gather_shared
 from dqindex.sids.tuples import TupleSet
 from dqindex.sids.unique import (
-    MODES,
     REASSIGNING,
     canonical_order,
     check_capacity,
@@ -81,16 +80,12 @@ def extract(
 
 
 def check_mode(unique: str, cap: int, keep: int | None) -> None:
-    """Refuse an unknown way to resolve collisions.
+    """Refuse settings that the way to resolve collisions has no use for.
 
     Raises
     ------
     InputError
     """
-    if unique not in MODES:
-        raise InputError(f"unique is {unique!r}; use one of {', '.join(MODES)}")
-    if cap < 1:
-        raise InputError(f"cap is {cap}; at least one item must have an ID")
     if cap != 1 and unique != "cap":
         raise InputError(f"cap is {cap}, but unique is {unique!r}; use unique='cap'")
     if keep is not None and unique not in REASSIGNING:

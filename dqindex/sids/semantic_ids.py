@@ -16,6 +16,7 @@ from dqindex._parameters import (
     instance,
     integer,
     integers,
+    one_of,
     or_none,
     path,
     text,
@@ -29,6 +30,7 @@ from dqindex.sids.extract import extract
 from dqindex.sids.lookup import Matches
 from dqindex.sids.map import SidMap
 from dqindex.sids.refit import Churn
+from dqindex.sids.unique import MODES
 from dqindex.vectors import open_vectors
 
 
@@ -176,7 +178,7 @@ def read_sids(
 
 @checked(
     model=or_none(instance(DQModel)),
-    unique=text(),
+    unique=one_of(*MODES),
     cap=integer(1),
     keep=or_none(integer(0)),
     seed=integer(0),
