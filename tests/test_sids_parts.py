@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from dqindex import DQModel, semantic_ids
 from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
 from dqindex.quantizer.token_lists import as_lists, read_lists
 from dqindex.sids.map import SidMap
+from dqindex.sids.map_file import rows_sha256
 from dqindex.sids.matching import in_one_type
 from dqindex.sids.semantic_ids import SemanticIds
 from dqindex.sids.titles import read_titles
@@ -241,3 +244,16 @@ def test_a_slice_of_a_map_is_told_as_its_rows(tmp_path):
         assert table.column("item_id").to_pylist() == ids.to_pylist()[rows]
         assert table.column("codes").to_pylist() == codes[rows].tolist()
         assert table.column("distortion").to_pylist() == list(map(float, range(6)))[rows]
+
+
+def test_the_digest_of_rows_is_of_groups_that_files_out_there_have():
+    n = 2**18 + 3
+    codes = (np.arange(n, dtype=np.uint32) % 200).astype(np.uint8)[:, None]
+    ids = pa.array(np.arange(n), pa.int32())
+    sids = SidMap(codes, codes, np.zeros(n, dtype=np.float32), [200], ids)
+    digest = hashlib.sha256(f"{(n, 1)} {(n, 1)}".encode())
+    for rows in (slice(0, 2**18), slice(2**18, n)):
+        digest.update(codes[rows].astype("<i4").tobytes() * 2)
+        digest.update(np.zeros(len(codes[rows]), dtype="<f4").tobytes())
+        digest.update(np.arange(n, dtype="<i8")[rows].tobytes())
+    assert rows_sha256(sids) == digest.hexdigest()
