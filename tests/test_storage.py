@@ -460,6 +460,8 @@ def test_scratch_is_the_room_that_was_asked_for(tmp_path, monkeypatch):
     assert not made.any()
     made[2] = 1
     assert made.sum() == 5
+    with scratch_file(60) as file:
+        assert os.fstat(file.fileno()).st_size == 60
     with scratch_file() as file:
         assert os.fstat(file.fileno()).st_size == 0
         file.write(b"x")
