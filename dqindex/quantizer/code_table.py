@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dqindex._types import Codes, Float64, Matrix
 from dqindex.quantizer.token_lists import as_lists
-from dqindex.vectors.batch import read_batch
+from dqindex.vectors.batch import open_batch
 from dqindex.vectors.matrix import check_width
 
 Encode = Callable[[Iterable[Matrix]], Iterator[tuple[Codes, Float64 | None]]]
@@ -19,20 +19,27 @@ Encode = Callable[[Iterable[Matrix]], Iterator[tuple[Codes, Float64 | None]]]
 def encode_table(
     batch: Any,
     encode: Encode,
-    width: int,
+    shape: tuple[int, int],
     vector_column: str | None,
     id_column: str | None,
 ) -> pa.Table:
-    """The table that `DQModel.encode_arrow` gives; `encode` makes codes and distortions."""
-    vectors, ids = read_batch(batch, vector_column=vector_column, id_column=id_column)
-    check_width(vectors, "DQModel", width)
-    parts = list(encode([vectors]))
+    """The table that `DQModel.encode_arrow` gives; `encode` makes codes and distortions.
+
+    `shape` is the width of a vector, and the number of its tokens.
+    """
+    with open_batch(batch, vector_column=vector_column, id_column=id_column) as (vectors, ids):
+        check_width(vectors.d, "DQModel", shape[0])
+        codes = np.empty((vectors.n, shape[1]), dtype=np.int32)
+        distortion = np.empty(vectors.n, dtype=np.float32)
+        done = 0
+        for some, lost in encode(vectors.blocks()):
+            rows = slice(done, done + len(some))
+            codes[rows], distortion[rows] = some, lost
+            done += len(some)
     return pa.table(
         {
-            "item_id": pa.array(np.arange(len(vectors))) if ids is None else ids,
-            "codes": as_lists(np.concatenate([codes for codes, _ in parts])),
-            "distortion": pa.array(
-                np.concatenate([lost for _, lost in parts if lost is not None]).astype(np.float32)
-            ),
+            "item_id": pa.array(np.arange(len(codes))) if ids is None else ids,
+            "codes": as_lists(codes),
+            "distortion": pa.array(distortion),
         }
     )

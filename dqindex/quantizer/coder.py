@@ -39,7 +39,7 @@ class Coder:
 
     def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
         """Codes of finite `rows`, (n, R + L), and their distortions, (n,), if asked for."""
-        check_width(rows, "DQModel", self._transform.n_features_in_)
+        check_width(rows.shape[1], "DQModel", self._transform.n_features_in_)
         levels = len(self._coarse)
         codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
         if self._search is None:

@@ -31,7 +31,7 @@ from dqindex.places.place import Place, place
 from dqindex.quantizer.code_table import encode_table
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.coder import Coder
-from dqindex.quantizer.encoding import check_codes
+from dqindex.quantizer.encoding import check_codes, code_dtype
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.losses import Losses, losses_of
@@ -44,7 +44,7 @@ from dqindex.storage.tensors import Tensors, load_tensors, tensors_sha256, unpac
 from dqindex.vectors import open_vectors
 from dqindex.vectors.extent import check_longest, row_norms
 from dqindex.vectors.least import sample_of_parts
-from dqindex.vectors.matrix import check_matrix
+from dqindex.vectors.matrix import check_blocks, check_matrix
 
 Part = TypeVar("Part", DQTransform, ProductCodebooks)
 
@@ -314,8 +314,20 @@ class DQModel(Estimator):
         return check_matrix(X, "DQModel", width=self.n_features_in_)
 
     def encode(self, X: Any) -> Codes:
-        """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits."""
-        return self._codes(self._rows(X))
+        """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits.
+
+        A table, tensor or open source is read a block at a time.
+        """
+        self._check_fitted()
+        self._check_names(names_of(X))
+        n, blocks = check_blocks(X, "DQModel", self.n_features_in_)
+        sizes = self.code_sizes()
+        out = np.empty((n, len(sizes)), dtype=code_dtype(max(sizes)))
+        done = 0
+        for codes, _ in self.encode_blocks(blocks):
+            out[done : done + len(codes)] = codes
+            done += len(codes)
+        return out
 
     def _codes(self, array: Matrix) -> Codes:
         return np.concatenate([codes for codes, _ in self.encode_blocks([array])])
@@ -375,7 +387,7 @@ class DQModel(Estimator):
         return encode_table(
             batch,
             lambda blocks: self.encode_blocks(blocks, distortion=True),
-            self.n_features_in_,
+            (self.n_features_in_, len(self.code_sizes())),
             vector_column,
             id_column,
         )

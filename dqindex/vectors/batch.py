@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from dqindex._types import Float32
 from dqindex.errors import DQIndexError, InputError
 from dqindex.vectors.convert import to_float32
 from dqindex.vectors.doorway import open_vectors
@@ -17,23 +18,24 @@ from dqindex.vectors.source import VectorSource
 
 
 class Batch(NamedTuple):
-    """Rows that were read and checked.
+    """Rows that are read block by block, and checked as they are.
 
     Attributes
     ----------
-    vectors : (n, d) float32
+    vectors : VectorSource
     ids : pyarrow.Array or None
         None where the batch has none.
     """
 
-    vectors: Float32
+    vectors: VectorSource
     ids: pa.Array | None
 
 
-def read_batch(
+@contextmanager
+def open_batch(
     batch: Any, *, vector_column: str | None = None, id_column: str | None = None
-) -> Batch:
-    """The rows of a table or batch, of one at least.
+) -> Iterator[Batch]:
+    """The rows of a table or batch, of one at least, to be read inside.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def read_batch(
     try:
         source = open_vectors(batch, vector_column=vector_column, id_column=id_column)
         ids = as_ids(source._raw_ids(), source.name) if source.has_ids else None
-        vectors = source.read()
+        yield Batch(source, ids)
     except InputError as error:
         bad = _bad_id(batch, vector_column, id_column)
         if bad is None:
@@ -51,7 +53,6 @@ def read_batch(
         raise type(error)(f"{error} (its id: {bad!r})") from None
     if ids is not None and ids.null_count:
         raise InputError(f"{source.name}: {ids.null_count} ids are missing; fill them")
-    return Batch(vectors, ids)
 
 
 def _bad_id(batch: Any, vector_column: str | None, id_column: str | None) -> Any:

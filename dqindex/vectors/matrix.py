@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def check_matrix(
             f"{owner}: 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
     if width is not None:
-        check_width(array, owner, width)
+        check_width(array.shape[1], owner, width)
     norms = row_norms(array)
     refused = Refused(owner, len(array))
     refused.look(
@@ -66,6 +67,41 @@ def check_matrix(
     if learn:
         check_longest(float(norms.max()), owner)
     return array
+
+
+def check_blocks(X: Any, owner: str, width: int) -> tuple[int, Iterator[Matrix]]:
+    """The number of rows of `X`, and these in blocks that `check_matrix` would allow.
+
+    What is no array is read as the blocks are, and never in memory as a whole. If a row can't be
+    used no block with it or after it comes, and all are read to say how many there are.
+
+    Raises
+    ------
+    InputError, NonFiniteError, RangeError
+        As `check_matrix`.
+    """
+    if not _is_read_by_blocks(X):
+        array = check_matrix(X, owner, width=width)
+        return len(array), iter([array])
+    source = open_vectors(X)
+    check_width(source.d, owner, width)
+    return source.n, _checked_blocks(source, owner)
+
+
+def _checked_blocks(source: VectorSource, owner: str) -> Iterator[Matrix]:
+    refused, start = Refused(owner, source.n), 0
+    for window in source._windows(source.default_block_rows()):
+        block = as_floats(window, owner)
+        refused.look(block, row_norms(block), start)
+        start += len(block)
+        if not refused:
+            yield block
+    refused.throw()
+
+
+def _is_read_by_blocks(X: Any) -> bool:
+    """Tables, tensors, streams: what the doorway opens, and numpy makes no array of in place."""
+    return isinstance(X, VectorSource) or is_table(X) or hasattr(X, "detach")
 
 
 def as_floats(X: Any, owner: str) -> Matrix:
@@ -96,20 +132,20 @@ def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
     """What numpy can make an array of as that; tables, tensors and streams by the doorway."""
     if hasattr(X, "tocsr"):
         raise InputError(f"{owner}: sparse input is not supported; give a dense array")
-    if isinstance(X, VectorSource) or is_table(X) or hasattr(X, "detach"):
+    if _is_read_by_blocks(X):
         source = open_vectors(X)
         return np.concatenate(list(source._windows(source.default_block_rows())))
     return np.asarray(X)
 
 
-def check_width(array: npt.NDArray[Any], owner: str, width: int) -> None:
-    """Refuse a matrix that is not `width` wide.
+def check_width(found: int, owner: str, width: int) -> None:
+    """Refuse a matrix that is `found` wide, and not `width`.
 
     Raises
     ------
     InputError
     """
-    if array.shape[1] != width:
+    if found != width:
         raise InputError(
-            f"X has {array.shape[1]} features, but {owner} is expecting {width} features as input"
+            f"X has {found} features, but {owner} is expecting {width} features as input"
         )
