@@ -66,7 +66,8 @@ class DQIndex(SearchableIndex):
         self.training_seconds = training_seconds or {}
         # The folder it was opened from, and the files of that version.
         self._opened = opened
-        self._witness = Witness(index)
+        # What is mapped cannot be changed; to look at its codes would read them.
+        self._witness = None if mapped else Witness(index)
 
     # Change.
 
@@ -189,6 +190,8 @@ class DQIndex(SearchableIndex):
         InputError
             If the ids are not integers from 0 on.
         """
+        if self.mapped:
+            refuse_mapped()
         check_embeddable(self.index, self._names, self.spec, embedded=self.embeds_ids)
         if self.embeds_ids:
             return

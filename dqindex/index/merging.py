@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +149,13 @@ def _embed(made: DQIndex) -> None:
         made.embed_ids()
 
 
-def _copied(index: Any) -> Any:
-    try:
-        return faiss.clone_index(index)
-    except RuntimeError:
-        return faiss.deserialize_index(faiss.serialize_index(index))
+def _copied(one: DQIndex) -> Any:
+    """A FAISS index of its own; FAISS's clone of one that is mapped is mapped as well."""
+    if not one.mapped:
+        # Of some kinds it makes none.
+        with suppress(RuntimeError):
+            return faiss.clone_index(one.index)
+    return faiss.deserialize_index(faiss.serialize_index(one.index))
 
 
 def _opened(one: DQIndex | str | Path) -> DQIndex:
@@ -164,7 +167,7 @@ def _to_change(one: DQIndex | str | Path) -> DQIndex:
     """One that may be changed, whose lists hold rows."""
     opened = _opened(one)
     if opened is one:
-        opened = DQIndex(_copied(one.index), one.manifest, one.names, one.model)
+        opened = DQIndex(_copied(one), one.manifest, one.names, one.model)
     if opened.embeds_ids:
         relabel(opened.index, Labels(opened.names, True).rows)
     return opened

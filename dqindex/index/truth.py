@@ -44,7 +44,7 @@ def _flat_codes_at(index: Any, rows: Int64) -> list[Bytes]:
     return [codes_at(one, rows) for one in flat]
 
 
-def check_true(index: Any, names: Names, labels: Labels, witness: Witness) -> None:
+def check_true(index: Any, names: Names, labels: Labels, witness: Witness | None) -> None:
     """Refuse an index that was changed past its ids, so that labels and names no longer agree.
 
     Raises
@@ -56,7 +56,7 @@ def check_true(index: Any, names: Names, labels: Labels, witness: Witness) -> No
         raise InputError(
             f"the FAISS index holds {n} vectors, and there are ids for {names.n}: {REMEDY}"
         )
-    if not witness.agrees(index):
+    if witness is not None and not witness.agrees(index):
         raise InputError(f"the FAISS index holds other vectors in the rows of its ids: {REMEDY}")
     core = dissect(index).core
     if not isinstance(core, faiss.IndexIVF) or isinstance(core, faiss.IndexIVFFlatDedup):
