@@ -263,7 +263,8 @@ def _dtype(element: pa.DataType, name: str, column: str) -> np.dtype[Any]:
         raise InputError(
             f"{name}: column {column!r} holds {element}, not numbers; store floats or integers"
         )
-    dtype: np.dtype[Any] = np.dtype(element.to_pandas_dtype())
+    # Some versions of pyarrow import pandas for `to_pandas_dtype`.
+    dtype: np.dtype[Any] = pa.array([], element).to_numpy(zero_copy_only=False).dtype
     return dtype
 
 
