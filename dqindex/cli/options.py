@@ -142,6 +142,16 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     return (found,) if isinstance(found, int) else tuple(found)
 
 
+def _scale(ctx: click.Context, param: click.Parameter, value: str) -> str | list[float]:
+    """``equal``, or ``1,0.5``."""
+    if value == "equal":
+        return value
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither 'equal' nor numbers") from None
+
+
 # How to read a map that is not dqindex's own.
 MAP_FORMATS = ["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse", "trie"]
 map_format = click.option(
@@ -216,6 +226,22 @@ family = compose(
         help="Prefixes that encoding keeps, where tokens depend on each other.  [default: 8 there]",
     ),
     balance("variance"),
+    click.option(
+        "--block-widths",
+        callback=_levels,
+        metavar="WIDTHS",
+        help="Widths of blocks that stand side by side in a vector (256,128: text beside image), "
+        "so that --block-scale brings them to one scale.",
+    ),
+    click.option(
+        "--block-scale",
+        default="equal",
+        show_default=True,
+        callback=_scale,
+        metavar="FACTORS",
+        help="With --block-widths: 'equal' gives all blocks the same variance; or a factor a block "
+        "(1,0.5).",
+    ),
 )
 source = compose(vector_column, id_column, ids)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from dqindex._types import Codes, Float64, Matrix
 from dqindex.quantizer.beam import BeamSearch
+from dqindex.quantizer.blocks import scaled
 from dqindex.quantizer.coarse import code_in_turn, left_over
 from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.parts import Parts
@@ -27,6 +28,7 @@ class Coder:
 
     def __init__(self, parts: Parts, beam: int, distortion: bool) -> None:
         self._transform, self._coarse = parts.transform, parts.coarse
+        self._scale = parts.scale
         self._books = parts.codebooks.codebooks_
         self._distortion = distortion
         self._dtype = code_dtype(max(parts.code_sizes()))
@@ -40,6 +42,7 @@ class Coder:
     def __call__(self, rows: Matrix) -> tuple[Codes, Float64 | None]:
         """Codes of finite `rows`, (n, R + L), and their distortions, (n,), if asked for."""
         check_width(rows.shape[1], "DQModel", self._transform.n_features_in_)
+        rows = scaled(rows, self._scale)
         levels = len(self._coarse)
         codes = np.empty((len(rows), levels + len(self._books)), dtype=self._dtype)
         if self._search is None:

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from dqindex._types import Codes, Float64
+from dqindex.quantizer.blocks import scaled
 from dqindex.quantizer.coarse import left_over
 from dqindex.quantizer.parts import Parts
 
 
 class Losses(NamedTuple):
-    """Per-vector losses, each (n,) float64, in squared units of the vectors.
+    """Per-vector losses, each (n,) float64, in squared units of the vectors (scaled, by blocks).
 
     Attributes
     ----------
@@ -31,7 +32,7 @@ class Losses(NamedTuple):
 
 def losses_of(parts: Parts, rows: Float64, codes: Codes) -> Losses:
     """The losses of `rows`, (n, d), for given `codes`, (n, R + L)."""
-    residual = left_over(rows, parts.coarse, codes)
+    residual = left_over(scaled(rows, parts.scale), parts.coarse, codes)
     projected = parts.transform.projected(residual)
     codewords = parts.codebooks.decode(codes[:, len(parts.coarse) :]).astype(np.float64)
     back = parts.transform.inverse_transform(codewords)

@@ -28,6 +28,7 @@ from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
 from dqindex.places.place import Place, place
+from dqindex.quantizer.blocks import EQUAL, check_widths, learn_scale, scale_rule, scaled
 from dqindex.quantizer.code_table import encode_table
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.coder import Coder
@@ -77,8 +78,17 @@ class DQModel(Estimator):
     seed, n_iter, n_redo, init, max_points_per_codeword
         As in `ProductCodebooks`; `seed` also draws the training sample.
 
+    block_widths : sequence of ints, default ()
+        Widths of blocks that stand side by side in a vector, as text beside image. Each is
+        multiplied by a factor before all else, and divided by it in `decode`.
+    block_scale : "equal" or sequence of floats, default "equal"
+        The factors: those that give all blocks the same variance, or one a block.
+
     Attributes
     ----------
+    scale_ : (d,) float64 or None
+        Factor of every column, where there are blocks. All other parts, and distortions, are of
+        vectors that are scaled by it.
     transform_ : DQTransform
     codebooks_ : ProductCodebooks
     coarse_ : list of arrays (K, d) float32
@@ -109,11 +119,14 @@ class DQModel(Estimator):
         "coarse": integers(1),
         "polish": integer(0),
         "beam": integer(1),
+        "block_widths": integers(1),
+        "block_scale": scale_rule(),
     }
 
     transform_: DQTransform
     codebooks_: ProductCodebooks
     coarse_: list[Float32]
+    scale_: Float64 | None
     n_features_in_: int
 
     def __init__(
@@ -132,6 +145,8 @@ class DQModel(Estimator):
         n_redo: int = 1,
         init: str = "k-means++",
         max_points_per_codeword: int = 256,
+        block_widths: Sequence[int] = (),
+        block_scale: str | Sequence[float] = EQUAL,
     ) -> None:
         self.n_subspaces = n_subspaces
         self.n_codewords = n_codewords
@@ -146,6 +161,8 @@ class DQModel(Estimator):
         self.n_redo = n_redo
         self.init = init
         self.max_points_per_codeword = max_points_per_codeword
+        self.block_widths = block_widths
+        self.block_scale = block_scale
 
     # Learning.
 
@@ -181,6 +198,7 @@ class DQModel(Estimator):
         check("DQModel.fit", "progress", progress, or_none(callback()))
         report = progress or no_progress
         source = open_vectors(X)
+        self.check_widths(source.d)
         self._remember_names(names_of(X))
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
         return self._learn(rows, source.name, report)
@@ -226,8 +244,10 @@ class DQModel(Estimator):
     def _learn(self, rows: Float32, name: str, report: Progress) -> DQModel:
         """Learn all parts from a sample, and return self."""
         check_longest(float(row_norms(rows).max()), name)
+        self.check_widths(rows.shape[1])
+        scale = learn_scale(rows, self.block_widths, self.block_scale)
         parts = learn_parts(
-            rows,
+            scaled(rows, scale),
             self._part(DQTransform),
             self._part(ProductCodebooks),
             self.coarse,
@@ -235,11 +255,22 @@ class DQModel(Estimator):
             width=self.joint_width(),
             report=report,
         )
-        return self._take(parts)
+        return self._take(parts._replace(scale=scale))
+
+    def check_widths(self, d: int) -> None:
+        """Refuse ``block_widths`` and ``block_scale`` that are not for vectors of width `d`.
+
+        Raises
+        ------
+        InputError
+        """
+        check("DQModel.check_widths", "d", d, integer(1))
+        self._check_params()
+        check_widths(self.block_widths, self.block_scale, d)
 
     def _take(self, parts: Parts) -> DQModel:
         """Have `parts` as what was learned, and return self."""
-        self.transform_, self.codebooks_, self.coarse_ = parts
+        self.transform_, self.codebooks_, self.coarse_, self.scale_ = parts
         self.n_features_in_ = parts.transform.n_features_in_
         return self
 
@@ -298,7 +329,16 @@ class DQModel(Estimator):
         ).set_params(**settings)
         self._check_params()
         centroids = [np.ascontiguousarray(level, dtype=np.float32) for level in levels]
-        return self._take(Parts(transform, codebooks, centroids))
+        self.check_widths(d)
+        scale = None
+        if len(self.block_widths):
+            if isinstance(self.block_scale, str):
+                raise InputError(
+                    f"{owner}: block_scale is {self.block_scale!r}, which is learned by fit; give "
+                    "the factors"
+                )
+            scale = np.repeat(np.array(self.block_scale, dtype=np.float64), self.block_widths)
+        return self._take(Parts(transform, codebooks, centroids, scale))
 
     # Use.
 
@@ -414,6 +454,8 @@ class DQModel(Estimator):
         out = self.transform_.inverse_transform(self.codebooks_.decode(array[:, levels:]))
         for level, centroids in enumerate(self.coarse_):
             out = out + centroids[array[:, level]]
+        if self.scale_ is not None:
+            out = out / self.scale_
         return out.astype(np.float32, copy=False)
 
     def losses(self, X: Any) -> Losses:
@@ -424,7 +466,7 @@ class DQModel(Estimator):
     # Disk.
 
     def _parts(self) -> Parts:
-        return Parts(self.transform_, self.codebooks_, self.coarse_)
+        return Parts(self.transform_, self.codebooks_, self.coarse_, self.scale_)
 
     @property
     def fingerprint(self) -> str:

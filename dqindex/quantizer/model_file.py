@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dqindex._parameters import Rule, integer, text
+from dqindex._types import Float64
 from dqindex.errors import FileFormatError
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.parts import Parts
@@ -38,6 +39,8 @@ OLDEST_SETTINGS = (
     "max_points_per_codeword"
 ).split()
 
+BLOCK_SETTINGS = ("block_widths", "block_scale")
+
 
 def pack(settings: dict[str, Any], parts: Parts) -> bytes:
     """The bytes of a model's file."""
@@ -48,6 +51,9 @@ def pack(settings: dict[str, Any], parts: Parts) -> bytes:
         **parts.codebooks.get_params(),
         "coarse": [len(level) for level in parts.coarse],
     }
+    if parts.scale is None:
+        # Files without blocks are as they were before there were any.
+        settings = {name: settings[name] for name in settings if name not in BLOCK_SETTINGS}
     record = {
         "settings": {name: _plain(value) for name, value in settings.items()},
         "imbalance": float(parts.transform.imbalance_),
@@ -97,7 +103,7 @@ def unpack(
     codebooks.unused_codewords_ = tensors["unused_codewords"]
     codebooks.n_features_in_ = len(transform.components_)
     coarse = [tensors[f"coarse.{level}"] for level in range(len(settings["coarse"]))]
-    return settings, Parts(transform, codebooks, coarse)
+    return settings, Parts(transform, codebooks, coarse, _scale(tensors, name))
 
 
 def _settings(stored: dict[str, Any], rules: dict[str, Rule], name: str) -> dict[str, Any]:
@@ -113,19 +119,31 @@ def _settings(stored: dict[str, Any], rules: dict[str, Rule], name: str) -> dict
     missing = [setting for setting in OLDEST_SETTINGS if setting not in stored]
     if missing:
         raise FileFormatError(f"{name}: its setting {missing[0]} is missing; {FORMAT.remedy}")
-    return {**stored, "coarse": tuple(stored["coarse"])}
+    return {
+        **stored,
+        "coarse": tuple(stored["coarse"]),
+        "block_widths": tuple(stored.get("block_widths", ())),
+    }
+
+
+def _scale(tensors: Tensors, name: str) -> Float64 | None:
+    found = tensors.get("scale")
+    if found is not None and not (np.isfinite(found) & (found > 0)).all():
+        raise FileFormatError(f"{name}: scale holds what is no factor; {FORMAT.remedy}")
+    return found
 
 
 def _check_tensors(tensors: Tensors, settings: dict[str, Any], name: str) -> None:
     """Refuse tensors whose names, types or shapes are not those that the settings ask for."""
     coarse, levels, words = settings["coarse"], settings["n_subspaces"], settings["n_codewords"]
     sizes = [words] * levels if isinstance(words, int) and levels < len(tensors) else words
+    scaled = len(settings["block_widths"]) > 0
     d = len(np.atleast_1d(tensors.get("mean", 0)))
     d_out = len(np.atleast_1d(tensors.get("components", 0)))
     if (
         isinstance(sizes, int)
         or len(sizes) != levels
-        or len(tensors) != 5 + levels + len(coarse)
+        or len(tensors) != 5 + levels + len(coarse) + scaled
         or d_out % levels
     ):
         raise FileFormatError(
@@ -138,6 +156,7 @@ def _check_tensors(tensors: Tensors, settings: dict[str, Any], name: str) -> Non
         "variances": ("<f8", (d_out,)),
         "groups": ("<i4", (d_out,)),
         "unused_codewords": ("<i8", (levels,)),
+        **({"scale": ("<f8", (d,))} if scaled else {}),
         **{f"coarse.{place}": ("<f4", (size, d)) for place, size in enumerate(coarse)},
         **{
             f"codebook.{place}": ("<f4", (size, d_out // levels))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqindex._types import Float32, Matrix, Progress
+from dqindex._types import Float32, Float64, Matrix, Progress
 from dqindex.quantizer.coarse import train_in_turn
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
@@ -17,11 +17,15 @@ from dqindex.storage.tensors import Tensors
 
 
 class Parts(NamedTuple):
-    """Coarse levels, (K, d) float32 each, and a DQ of what they leave over."""
+    """Coarse levels, (K, d) float32 each, and a DQ of what they leave over.
+
+    All are of vectors whose columns are multiplied by `scale`, (d,), unless that is None.
+    """
 
     transform: DQTransform
     codebooks: ProductCodebooks
     coarse: list[Float32]
+    scale: Float64 | None = None
 
     def code_sizes(self) -> list[int]:
         """Number of codes of every token: coarse levels, then subspaces."""
@@ -40,6 +44,8 @@ class Parts(NamedTuple):
             ),
             "unused_codewords": self.codebooks.unused_codewords_,
         }
+        if self.scale is not None:
+            tensors["scale"] = self.scale
         for level, centroids in enumerate(self.coarse):
             tensors[f"coarse.{level}"] = centroids
         for level, codebook in enumerate(self.codebooks.codebooks_):
@@ -102,7 +108,7 @@ def _polished(rows: Float32, parts: Parts, rounds: int) -> Parts:
 def _trained_jointly(
     rows: Float32, parts: Parts, rounds: int, width: int, report: Progress
 ) -> Parts:
-    transform, books, levels = parts
+    transform, books, levels, _ = parts
     atoms = train_jointly(
         rows,
         transform,

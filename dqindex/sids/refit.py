@@ -16,6 +16,7 @@ from dqindex._parameters import callback, checked, integer, number_at_least, one
 from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
+from dqindex.quantizer.blocks import scaled
 from dqindex.quantizer.coarse import left_over
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
 from dqindex.quantizer.joint import Atoms, train_jointly
@@ -215,14 +216,21 @@ def _refit_model(old: DQModel, sample: Float32, rotation: str) -> DQModel:
     """A model of `sample` whose tokens mean what those of `old` mean."""
     refitted = _refit_together if old.coarse_ and old.polish else _refit_in_turn
     transform, codebooks, coarse = refitted(old, sample, rotation)
-    return DQModel.from_parts(transform, codebooks, coarse, polish=old.polish, beam=old.beam)
+    settings: dict[str, Any] = {"polish": old.polish, "beam": old.beam}
+    if old.scale_ is not None:
+        edges = np.cumsum([0, *old.block_widths])
+        settings["block_widths"] = old.block_widths
+        settings["block_scale"] = old.scale_[edges[:-1]].tolist()
+    return DQModel.from_parts(transform, codebooks, coarse, **settings)
 
 
 def _refit_together(
     old: DQModel, sample: Float32, rotation: str
 ) -> tuple[DQTransform, ProductCodebooks, list[Float32]]:
     """Rounds of joint training from the old: each moves all atoms a little, none its label."""
-    residual = left_over(sample, old.coarse_, old.encode(sample))
+    tokens = old.encode(sample)
+    sample = scaled(sample, old.scale_)
+    residual = left_over(sample, old.coarse_, tokens)
     transform, start = _rotated(old, residual, rotation)
     atoms = train_jointly(
         sample, transform, Atoms(old.coarse_, start), rounds=old.polish, width=old.joint_width()
@@ -236,6 +244,7 @@ def _refit_in_turn(
     old: DQModel, sample: Float32, rotation: str
 ) -> tuple[DQTransform, ProductCodebooks, list[Float32]]:
     """Coarse levels, then codebooks, started from the old, and labels matched to the old."""
+    sample = scaled(sample, old.scale_)
     coarse: list[Float32] = []
     for published in old.coarse_:
         centroids, _ = train_kmeans(sample, len(published), n_iter=old.n_iter, start=published)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._types import Float32, Float64, Int64, Progress, Tokens
+from dqindex.quantizer.blocks import scaled
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.map import SidMap
 from dqindex.sids.tuples import TupleSet
@@ -24,6 +25,7 @@ class Gathered(NamedTuple):
     Attributes
     ----------
     vectors : (m, d) float32, in memory or on disk
+        As the parts of the model see them: scaled, where there are blocks.
     rows : (m,) int64
         Ascending.
     distances : (m,) float64
@@ -71,7 +73,7 @@ def gather(source: VectorSource, rows: Int64, made: SidMap, report: Progress) ->
         begin, end = np.searchsorted(rows, (start, start + len(block)))
         if end > begin:
             own = block[rows[begin:end] - start]
-            vectors[begin:end] = own
+            vectors[begin:end] = scaled(own, model.scale_)
             distances[begin:end] = row_distortion(own, made.base_codes[rows[begin:end]], model)
         start += len(block)
         report("gather collisions", start, source.n)
@@ -80,9 +82,9 @@ def gather(source: VectorSource, rows: Int64, made: SidMap, report: Progress) ->
 
 def row_distortion(vectors: Float32, codes: Tokens, model: DQModel) -> npt.NDArray[np.float64]:
     """‖ẑ - z‖² to eight digits: what a sum's order leaves uncertain is rounded away."""
-    error = model.decode(codes).astype(np.float64) - vectors
+    error = scaled(model.decode(codes).astype(np.float64) - vectors, model.scale_)
     exact = (error**2).sum(axis=1)
-    energy = (vectors.astype(np.float64) ** 2).sum(axis=1)
+    energy = (scaled(vectors.astype(np.float64), model.scale_) ** 2).sum(axis=1)
     # Decoding rounds to float32, relative to |z|.
     grain = np.exp2(np.ceil(np.log2(np.where(energy > 0, energy, 1.0)))) * 2.0**-22
     return np.asarray(np.where(energy > 0, np.round(exact / grain) * grain, exact))
