@@ -158,7 +158,8 @@ def measure(
     survivors = []
     killed = timed_out = equivalent = 0
     chosen = sample(root, package["files"], size, seed)
-    for mutant in chosen:
+    for number, mutant in enumerate(chosen, 1):
+        print(f"{number} of {len(chosen)}: {mutant.file}:{mutant.line}", file=sys.stderr)
         file = root / mutant.file
         before = file.read_text()
         after = mutate_code(before, get_operator(mutant.operator)(), mutant.occurrence)

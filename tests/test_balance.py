@@ -161,7 +161,7 @@ def test_bad_settings():
         ([1.0] * 12, 3, 1),  # perfect at once
         ([100.0, 1, 1, 1, 1], 2, 1),  # the largest axis, and the least company that it can have
         ([100.0, 7, 3, 2, 1, 1], 2, 1),
-        ([5.0, 4, 3], 2, balance.STARTS),  # 7 against 5 is the best there is, and not even
+        ([5.0, 4, 3], 2, 8),  # 7 against 5 is the best there is, and not even
     ],
 )
 def test_no_more_starts_than_are_needed(values, n_groups, starts, monkeypatch):
