@@ -200,3 +200,8 @@ def test_the_fingerprint_tells_beams_apart_where_they_change_codes(x):
     independent = DQModel(2, 16, beam=1).fit(x)
     first = independent.fingerprint
     assert independent.set_params(beam=8).fingerprint == first
+
+
+@pytest.mark.parametrize(("beam", "width"), [(1, 8), (8, 8), (9, 9)])
+def test_training_keeps_no_fewer_prefixes_than_encoding(beam, width):
+    assert DQModel.rq(2, 4, beam=beam).joint_width() == width

@@ -11,7 +11,7 @@ from dqindex.errors import RangeError
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer import kmeans
 from dqindex.quantizer.kmeans import cluster_sums, sphere_radius, train_kmeans
-from dqindex.quantizer.nearest import nearest
+from dqindex.quantizer.nearest import nearest, nearest_in_pieces
 from dqindex.vectors.extent import check_labels
 
 
@@ -125,8 +125,12 @@ def test_the_approximate_start_for_many_centroids(x, monkeypatch):
 
 def test_it_ends_where_nothing_moves(x, monkeypatch):
     rounds = []
-    whole = kmeans.cluster_sums
-    monkeypatch.setattr(kmeans, "cluster_sums", lambda *a: (rounds.append(1), whole(*a))[1])
+
+    def counted(*args, **options):
+        rounds.append(1)
+        return nearest_in_pieces(*args, **options)
+
+    monkeypatch.setattr(kmeans, "nearest_in_pieces", counted)
     once = train_kmeans(x, 5, n_iter=1000)[0]
     assert len(rounds) < 200
     np.testing.assert_array_equal(train_kmeans(x, 5, n_iter=2000)[0], once)
@@ -179,3 +183,11 @@ def test_each_subspace_has_a_seed_of_its_own(x):
         (alone,) = ProductCodebooks(1, 12, seed=3 + level, n_iter=2).fit(x).codebooks_
         np.testing.assert_array_equal(both[level], alone)
     assert not np.array_equal(*both)
+
+
+def test_a_cluster_of_one_row_is_that_row():
+    x = np.array([[2, 2], [10, 10], [10, 12], [30, 0]], dtype=np.float32)
+    start = np.array([[3, 3], [10, 10], [40, 0]], dtype=np.float32)
+    found, spare = train_kmeans(x, 3, start=start, n_iter=1)
+    np.testing.assert_array_equal(found, [[2, 2], [10, 11], [30, 0]])
+    assert spare == 0

@@ -58,3 +58,35 @@ def test_second_moment_is_raw():
 def test_other_width_is_refused():
     with pytest.raises(InputError, match="width 3"):
         Moments(3).update(np.zeros((2, 4)))
+
+
+def test_moments_of_nothing_add_nothing():
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    nothing = Moments(3)
+    assert nothing.merge(Moments(3)).count == 0
+    assert nothing.update(np.zeros((0, 3))).count == 0
+    np.testing.assert_array_equal(nothing.covariance(), np.zeros((3, 3)))
+    np.testing.assert_array_equal(nothing.second_moment(), np.zeros((3, 3)))
+    whole = Moments(3).update(x).merge(Moments(3))
+    np.testing.assert_array_equal(whole.covariance(), Moments(3).update(x).covariance())
+    one = Moments(2).update(np.array([[3, 4]]))
+    assert one.count == 1
+    np.testing.assert_array_equal(one.mean, [3, 4])
+    np.testing.assert_array_equal(one.second_moment(), [[9, 12], [12, 16]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [[1.0, 2.0]],
+        np.zeros(2),
+        np.zeros((1, 1, 2)),
+        np.array([["a", "b"]]),
+        np.array([[True, False]]),
+    ],
+)
+def test_only_matrices_of_numbers_are_taken(wrong):
+    with pytest.raises(InputError, match=r"Moments: block is no array|width 2 cannot take shape"):
+        Moments(2).update(wrong)
+    with pytest.raises(InputError, match="width 2 cannot take those of width 3"):
+        Moments(2).merge(Moments(3))
