@@ -22,6 +22,8 @@ LEAST_A_CENTROID = 20
 FACTOR = 1.25
 # Standard errors by which the means must differ: a handful of vectors says little.
 ERRORS = 4.0
+# Fewer than this say nothing at all.
+LEAST_ROWS = 32
 
 
 def distortion(index: Any, x: Float32) -> tuple[float, float]:
@@ -105,7 +107,7 @@ def noted(manifest: Manifest, index: Any, source: VectorSource) -> Manifest:
     total = before + source.n
     record["added"] = (record.get("added", 0.0) * before + new[0] * source.n) / total
     record["added_rows"] = total
-    if _look_different(new, old):
+    if source.n >= LEAST_ROWS and _look_different(new, old):
         warn(
             f"{source.name}: the codes lose {new[0] / old:.2f} times as much of these vectors as "
             f"of those that the index was trained on ({new[0]:.4g} and {old:.4g} a vector); they "
