@@ -272,7 +272,7 @@ class Clock:
             call()
 
 
-@pytest.mark.parametrize(("wait", "free_at", "had"), [(2, 1, True), (2, 3, False), (0, 1, False)])
+@pytest.mark.parametrize(("wait", "free_at", "had"), [(2, 0.5, True), (2, 3, False), (0, 1, False)])
 def test_a_writer_waits_as_long_as_it_was_told(tmp_path, monkeypatch, wait, free_at, had):
     path = tmp_path / "one"
     path.touch()
