@@ -239,7 +239,7 @@ class Bench:
             yield told(
                 {
                     "table": "filter",
-                    "job": f"{share:.2%}",
+                    "job": f"{100 * share:g} %",
                     "allowed": len(rows),
                     "queries_s": round(QUERIES / seconds["ours"]),
                     "queries_s_mask": round(QUERIES / seconds["ours, mask"]),

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import life_tables
+
 from dqindex.bench.results import read_results
 from dqindex.report.figures import label, recall
 from dqindex.report.picture import write_picture
@@ -411,6 +413,29 @@ def _drawn() -> str:
     return f"<!-- drawn from frontier.jsonl {digest} -->"
 
 
+def life() -> str:
+    """What changes of an index cost."""
+    record = result("life")
+    found = record["settings"]
+    [merge] = life_tables.of(record, "merge")
+    used = merge["cpu_seconds"]
+    ratio = (used["merge"] + used["write"]) / (used["read"] + used["write"])
+    return (
+        markdown(*life_tables.changes(record))
+        + "\n"
+        + markdown(*life_tables.mapping(record))
+        + "\n"
+        + markdown(*life_tables.filters(record))
+        + made_by(record)
+        + f"\n`{found['spec']}`, {found['vectors']:,} × {found['dim']}, a file of "
+        f"{found['file_mib']:.0f} MiB; building it took {found['build_cpu_seconds']:.0f} s of CPU. "
+        f"Merging the shards and writing takes {ratio:.1f} times the CPU of reading them and "
+        "writing. "
+        f"Other work ran beside: a load of {found['load'][0]:.0f} to {found['load'][1]:.0f} on "
+        f"{record['machine']['cores']} cores, which seconds of the clock suffer from.\n"
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "scale": scale,
@@ -424,6 +449,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sids-scale": sids_scale,
     "sids-methods": sids_methods,
     "sids-life": sids_life,
+    "life": life,
 }
 
 

@@ -18,6 +18,7 @@ from reliability.children import Children, Ran, command
 
 from dqindex import open_index
 from dqindex.cli import changing
+from dqindex.cli.remove import command as remove
 from dqindex.errors import BusyError
 from dqindex.index.folder import write_folder
 
@@ -307,7 +308,8 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "no ids": ("remove a empty.txt", ["empty.txt: holds no ids"]),
     "no ids on stdin": ("remove a -", ["standard input: holds no ids"]),
     "no file of ids": ("remove a none.txt", ["none.txt: no such file"]),
-    "a folder of ids": ("remove a empty", ["empty", "cannot be read"]),
+    "a folder of ids": ("remove a empty", ["empty", "is a folder"]),
+    "a pipe of ids": ("remove a pipe", ["pipe: is a pipe"]),
     "not text": ("remove a a.npy.txt", ["is not UTF-8"]),
     "words where integers are": ("remove numbers ids.txt", ["line 1 is 'item 1'", "integers"]),
     "too large": ("remove numbers large.txt", ["no integer type of 64 bits"]),
@@ -359,6 +361,7 @@ def wrong(server: Children, built: Path) -> Path:
     write(folder / "nan.npy", spoilt)
     write(folder / "twice.parquet", X[:3], ["new", "new", "newer"])
     (folder / "empty").mkdir()
+    os.mkfifo(folder / "pipe")
     for name, text in {
         "ids.txt": "item 1\nnobody\n",
         "both.txt": "item 1\nitem 2\nitem 1\n",
@@ -430,6 +433,19 @@ def test_a_second_writer_is_refused_after_a_while(place, monkeypatch):
     with changing.changing(str(place / "a")) as (index, publish):
         index.remove(["item 0"])
         publish()
+    assert len(open_index(place / "a")) == 299
+
+
+def test_input_is_waited_for_before_the_index_is_held(place, monkeypatch):
+    """Who pipes ids in slowly keeps no other writer out."""
+
+    class Slow:
+        def read(self) -> bytes:
+            with write_folder(place / "a"):
+                return b"item 0\n"
+
+    monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": Slow()})())
+    remove.main([str(place / "a"), "-", "--quiet"], standalone_mode=False)
     assert len(open_index(place / "a")) == 299
 
 

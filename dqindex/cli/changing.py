@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import click
 import pyarrow as pa
@@ -39,7 +41,14 @@ def changing(path: str) -> Iterator[tuple[DQIndex, Callable[[], None]]]:
         yield index, lambda: index.save(writer)
 
 
-def chosen_ids(given: str, index: DQIndex, column: str | None = None) -> pa.Array:
-    """The ids that an argument or option IDS names; ``-`` is standard input."""
-    file = sys.stdin.buffer if given == "-" else given
-    return read_id_list(file, integers=index.names.integers, column=column)
+def given_ids(text: str) -> str | IO[bytes]:
+    """What the word IDS stands for: a file, or standard input, read now.
+
+    So nobody waits for a writer that waits for its input.
+    """
+    return io.BytesIO(sys.stdin.buffer.read()) if text == "-" else text
+
+
+def chosen_ids(given: str | IO[bytes], index: DQIndex, column: str | None = None) -> pa.Array:
+    """The ids that `given_ids` gave, of the type that the index has."""
+    return read_id_list(given, integers=index.names.integers, column=column)

@@ -38,8 +38,9 @@ def command(
     """
     if ids != "-":
         refuse_inputs(folder, ids)
+    given = changing.given_ids(ids)
     with progress(quiet), changing.changing(folder) as (index, publish):
-        chosen = changing.chosen_ids(ids, index, id_column)
+        chosen = changing.chosen_ids(given, index, id_column)
         if not len(chosen) and not missing_ok:
             raise InputError(
                 f"{'standard input' if ids == '-' else ids}: holds no ids; nothing is removed "

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dqindex.cli import found, options
-from dqindex.cli.changing import chosen_ids
+from dqindex.cli.changing import chosen_ids, given_ids
 from dqindex.cli.terminal import progress, say
 from dqindex.errors import InputError
 from dqindex.index.index import DQIndex
@@ -142,7 +142,7 @@ def _chosen(index: DQIndex, given: dict[str, str | None]) -> dict[str, Any]:
     chosen = {}
     for option, path in given.items():
         if path is not None:
-            ids = chosen_ids(path, index)
+            ids = chosen_ids(given_ids(path), index)
             if option == "--filter" and not len(ids):
                 raise InputError(
                     f"--filter {path}: holds no ids, so that nothing could be found; give some, or "

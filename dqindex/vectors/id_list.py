@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from dqindex.errors import FileFormatError, InputError, StorageError
 from dqindex.places.place import place
+from dqindex.vectors.files import require_regular
 from dqindex.vectors.id_file import read_ids
 from dqindex.vectors.layout import ID_NAMES
 from dqindex.vectors.parts import ARROW, PARQUET, open_part
@@ -47,6 +48,7 @@ def read_id_list(
             raise InputError(f"{path}: is text, which has no columns; leave out the id column")
         if not path.exists():
             raise StorageError(f"{path}: no such file; give a file of ids")
+        require_regular(path)
         try:
             with path.open("rb") as file:
                 return _lines(file, str(path), integers)
