@@ -37,6 +37,7 @@ def _numbers(words: str) -> list[float]:
 @click.option(
     "--truth",
     metavar="FILE",
+    type=options.PATH,
     help="The true neighbours of the queries: a file of big-ann-benchmarks (.ibin, or without a "
     "suffix), .ivecs, .npy or FILE.hdf5:NAME.  [default: those of the HDF5 file, else computed]",
 )
