@@ -16,10 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from conftest import SECRET, put_all
 from test_vectors_kinds import KINDS, NAMES, N, X, table
 
 from dqindex import DQModel, open_vectors
+from dqindex import semantic_ids as make_map
+from dqindex.cli import cli
 from dqindex.errors import (
     DQIndexError,
     FileFormatError,
@@ -30,7 +33,7 @@ from dqindex.errors import (
 from dqindex.places import content
 from dqindex.places.ahead import ahead
 from dqindex.places.content import RemoteContent
-from dqindex.places.place import RemotePath, is_glob, matching, place
+from dqindex.places.place import RemotePath, is_glob, matching, place, shown
 from dqindex.places.refusals import scrubbed, told
 from dqindex.storage.files import check_writable
 from dqindex.vectors import read_ids
@@ -240,6 +243,7 @@ def test_what_is_not_there(s3_server, uri, message):
         ("nix://bucket/x.npy", "nix://: is no kind of URI that is read; use one of s3://"),
         (f"s3://me:{SECRET}@bucket/x.npy", "s3://: this URI holds a password"),
         ("file://elsewhere/x.npy", "is not of this machine"),
+        (Path("s3://bucket/x.npy"), "a Path takes one of the slashes of a URI; give it as text"),
     ],
 )
 def test_what_is_no_uri(uri, message):
@@ -398,6 +402,51 @@ def test_nothing_there_is_told_as_that():
     with pytest.raises(FileNotFoundError) as caught, told("s3://b/x", "be read"):
         raise _Answer(404)
     assert caught.value.filename == "s3://b/x"
+
+
+def test_a_condition_that_does_not_hold_is_told_as_that():
+    with pytest.raises(FileExistsError), told("gs://b/x", "be written"):
+        raise _Answer(412)
+
+
+def test_no_command_tells_a_signature(tmp_path, s3, s3_server):
+    """What is printed and what is recorded, of everything that a URI may be given for."""
+    signed = f"?X-Amz-Signature={SECRET}"
+    np.save(tmp_path / "x.npy", X)
+    make_map(X, n_subspaces=2, n_codewords=64).save(tmp_path / "map.parquet")
+    model = DQModel(2, 16).fit(X)
+    model.save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "codes.npy", model.encode(X))
+    put_all(tmp_path, s3)
+    web = s3.replace("s3://", f"{s3_server}/")
+    for name in ("x.npy", "map.parquet", "m.safetensors", "codes.npy"):
+        fsspec.filesystem("s3").chmod(f"{s3}/{name}", "public-read")
+
+    def at(name: str) -> str:
+        return f"{web}/{name}{signed}"
+
+    lines = [
+        ["info", at("map.parquet")],
+        ["info", at("m.safetensors")],
+        ["info", at("none.npy")],
+        ["encode", at("m.safetensors"), at("x.npy"), "-o", str(tmp_path / "c.npy")],
+        ["decode", at("m.safetensors"), at("codes.npy"), "-o", str(tmp_path / "back.npy")],
+        ["decode", at("m.safetensors"), at("x.npy"), "-o", str(tmp_path / "back.npy")],
+        ["sids", "evaluate", at("map.parquet"), "--vectors", at("x.npy")],
+        ["sids", "append", at("map.parquet"), at("x.npy"), "-o", str(tmp_path / "more.parquet")],
+        ["fit", at("x.npy"), "-o", at("m.safetensors")],
+        ["validate", at("x.npy"), "-L", "2", "-K", "16"],
+        ["build", at("x.npy"), "-o", str(tmp_path / "ix"), "--spec", "IVF4,Flat"],
+        ["search", at("x.npy"), at("x.npy")],
+    ]
+    for line in lines:
+        result = CliRunner().invoke(cli, line)
+        told_all = result.output + str(result.exception or "")
+        assert SECRET not in told_all, line
+        assert isinstance(result.exception, DQIndexError | SystemExit | None), line
+    assert (tmp_path / "back.npy").exists()
+    assert (tmp_path / "ix").is_dir()
+    assert shown(at("x.npy")).endswith("/x.npy?…")
 
 
 # Names.

@@ -37,7 +37,9 @@ def command(
     check_output(output, model, codes)
     source = options.open_source(codes, None, id_column)
     if source.dtype.kind not in "iu":
-        raise InputError(f"{codes}: holds {source.dtype}, not codes; give what 'encode' wrote")
+        raise InputError(
+            f"{source.name}: holds {source.dtype}, not codes; give what 'encode' wrote"
+        )
     loaded = DQModel.load(model)
     done = 0
     shape = (source.n, loaded.n_features_in_)

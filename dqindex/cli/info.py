@@ -35,7 +35,7 @@ def command(path: str, quiet: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        _print(path, found)
+        _print(str(there), found)
 
 
 def _index(path: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dqindex.cli.terminal import progress, say
 from dqindex.errors import InputError
 from dqindex.index.index import DQIndex
 from dqindex.index.opening import open_index
-from dqindex.places.place import place
+from dqindex.places.place import place, shown
 from dqindex.storage.outputs import check_output
 
 NEIGHBOURS = 10
@@ -145,8 +145,8 @@ def _chosen(index: DQIndex, given: dict[str, str | None]) -> dict[str, Any]:
             ids = chosen_ids(given_ids(path), index)
             if option == "--filter" and not len(ids):
                 raise InputError(
-                    f"--filter {path}: holds no ids, so that nothing could be found; give some, or "
-                    "leave it out"
+                    f"--filter {shown(path)}: holds no ids, so that nothing could be found; give "
+                    "some, or leave it out"
                 )
             chosen[CHOICES[option]] = ids
     return chosen

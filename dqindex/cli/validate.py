@@ -12,6 +12,7 @@ from dqindex.claim import validate
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
 from dqindex.parallel.threads import thread_limit
+from dqindex.places.place import shown
 
 
 @click.command("validate")
@@ -65,7 +66,7 @@ def command(
     else:
         for section in found.sections:
             _print(section)
-        say(f"the claim {'holds' if found.passed else 'FAILS'} on {vectors}", quiet)
+        say(f"the claim {'holds' if found.passed else 'FAILS'} on {shown(vectors)}", quiet)
     if not found.passed:
         sys.exit(1)
 

@@ -18,6 +18,7 @@ from dqindex.index.index import DQIndex
 from dqindex.index.labels import Labels, relabel
 from dqindex.index.names import Names, merged_names
 from dqindex.index.opening import names_in, open_index
+from dqindex.places.place import shown
 from dqindex.vectors import open_vectors
 
 # What a manifest says of the vectors that an index holds, not of its training.
@@ -177,7 +178,7 @@ def _owner(one: Any, place: int) -> str:
     if isinstance(one, DQIndex):
         return f"index {place}"
     if isinstance(one, str | Path):
-        return str(one)
+        return shown(str(one))
     raise InputError(f"indexes: {one!r} is no index; give a DQIndex or a folder")
 
 

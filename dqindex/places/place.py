@@ -13,11 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 from dqindex.errors import InputError
 from dqindex.places.refusals import told
-from dqindex.places.systems import WEB, system_of
+from dqindex.places.systems import SCHEMES, WEB, system_of
 
 URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 # What stores call the version of an object, the surest first.
 VERSIONS = ("ETag", "etag", "generation", "blob_id", "Content-MD5", "Last-Modified")
+# What is left of a URI's scheme in a `pathlib.Path`.
+_CUT = tuple(f"{scheme}:" for scheme in (*SCHEMES, "file"))
 TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -239,6 +241,8 @@ def place(path: str | Path | RemotePath) -> Place:
     """
     found = URI.fullmatch(path) if isinstance(path, str) else None
     if found is None:
+        if isinstance(path, Path) and path.parts and path.parts[0] in _CUT:
+            raise InputError(f"{path}: a Path takes one of the slashes of a URI; give it as text")
         return path if isinstance(path, RemotePath) else Path(path)
     scheme, rest = found[1].lower(), found[2]
     if re.match(r"[^/@]*:[^/@]*@", rest):
@@ -258,6 +262,17 @@ def place(path: str | Path | RemotePath) -> Place:
         rest, mark, query = rest.partition("?")
         query = mark + query
     return RemotePath(scheme, rest.rstrip("/") if scheme != "memory" else rest.strip("/"), query)
+
+
+def shown(text: str) -> str:
+    """A path, or an option with one, as it may be told: without what may be a secret.
+
+    Examples
+    --------
+    >>> shown("--data=https://host/x.npy?Signature=abc"), shown("x?.npy")
+    ('--data=https://host/x.npy?…', 'x?.npy')
+    """
+    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?…", text, flags=re.IGNORECASE)
 
 
 def is_glob(path: str | Path | RemotePath) -> bool:

@@ -42,6 +42,8 @@ def told(name: object, action: str) -> Iterator[None]:
     # Each store's library has errors of its own, and none is installed for certain.
     except Exception as error:
         status = _status(error)
+        if status == 412:
+            raise FileExistsError(errno.EEXIST, "another is there", str(name)) from None
         if isinstance(error, FileNotFoundError) or status == 404:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(name)) from None
         if type(error).__name__ in NO_CREDENTIALS:

@@ -13,6 +13,7 @@ from dqindex.bench.peers import PEERS
 from dqindex.bench.run import DEFAULT_THREADS, run
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
+from dqindex.places.place import shown
 from dqindex.storage.outputs import refuse_inputs
 
 
@@ -133,7 +134,7 @@ def command(
             grid=grid,
             auto=auto,
             seed=seed,
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=shlex.join([Path(sys.argv[0]).name, *map(shown, sys.argv[1:])]),
             progress=report,
             say=lambda line: say(line, quiet),
         )

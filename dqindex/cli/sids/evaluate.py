@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from dqindex.cli import options
 from dqindex.cli.sids import loading
 from dqindex.cli.terminal import say, table
 from dqindex.parallel.threads import thread_limit
+from dqindex.places.place import place
 
 FIGURES = (
     "unique_share",
@@ -75,7 +75,7 @@ def command(
     if as_json:
         click.echo(json.dumps(figures, indent=2))
     else:
-        _print(Path(map_path).name, figures)
+        _print(place(map_path).name, figures)
 
 
 def _print(name: str, figures: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from dqindex.cli import options
 from dqindex.errors import StorageError
-from dqindex.places.place import place
+from dqindex.places.place import place, shown
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.map_file import model_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids
@@ -101,5 +101,5 @@ def load_with_model(path: str, model_path: str | None) -> SemanticIds:
     sids = with_model(SemanticIds.load(path), path, model_path)
     if sids.model is None:
         beside = model_beside(path, sids.fingerprint).name
-        raise StorageError(f"{path}: its model is not beside it ({beside}); give --model")
+        raise StorageError(f"{shown(path)}: its model is not beside it ({beside}); give --model")
     return sids
