@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from conftest import clustered
 
-from dqindex import build_index, open_index, open_vectors
+from dqindex import build_index, build_like, open_index, open_vectors
 from dqindex.errors import BusyError, DQWarning, InputError, NonFiniteError, RangeError, SpecError
 
 X, MORE, QUERIES = np.split(clustered(565, 8, seed=11), [500, 560])
@@ -255,3 +255,44 @@ def test_what_faiss_gives_no_way_to_change_is_refused_before(spec):
     assert state(index) == before
     index.add(MORE, ids=NEW)
     assert len(index) == 560
+
+
+# Kinds that hold codes in ways of their own.
+KINDS = """
+    SQ4 SQfp16 PQ4x5 PQ4x8 RaBitQ RaBitQfs2_64 RQ2x4 PRQ2x2x4fs_32_Nrq2x4 LSH12r,RFlat IVF4,SQ6
+    IVF4,PQ4x5 IVF4,RaBitQ4 IVF4,RaBitQfs4 IVF4,RQ2x4 IVF4,RQ2x4fsr_32_Nrq2x4 IMI2x2,PQ4x4
+    IVF4,PQ4+4 IVF4_HNSW8,PQ4x4 PQ4x4,Refine(PQ4x5) HNSW8,Flat HNSW8_FlatPanorama4 IVF4,FlatPanorama
+""".split()
+
+
+@pytest.mark.parametrize("spec", KINDS)
+def test_every_kind_of_codes_is_as_if_it_were_built_of_what_is_left(tmp_path, spec):
+    index, every = built(spec, None), {"nprobe": 4} if "I" in spec else {}
+    left = X
+    if spec == "IVF4,FlatPanorama":
+        with pytest.raises(SpecError, match="does not give its codes out"):
+            index.remove([1])
+    else:
+        index.remove(np.arange(0, 500, 3))
+        index.update(MORE[:20], np.arange(1, 60, 3))
+        left = X.copy()
+        left[1:60:3] = MORE[:20]
+        left = left[np.arange(500) % 3 > 0]
+    index.add(MORE[20:])
+    again = build_like(np.concatenate([left, MORE[20:]]), index)
+    one, other = (ask.search(QUERIES, 9, parameters=every) for ask in (index, again))
+    assert np.array_equal(one.positions, other.positions)
+    np.testing.assert_allclose(one.distances, other.distances, rtol=1e-5)
+    if not spec.startswith("HNSW8"):
+        assert (
+            faiss.serialize_index(index.index).tobytes()
+            == faiss.serialize_index(again.index).tobytes()
+        )
+    index.save(tmp_path / "index")
+    read = open_index(tmp_path / "index")
+    rows = read.names.take(np.arange(0, len(read), 7))
+    vectors = again.reconstruct(np.arange(0, len(read), 7))
+    assert np.array_equal(read.reconstruct(rows), vectors)
+    among = read.search(QUERIES, 9, filter=rows, parameters=every)
+    assert np.isin(among.ids, rows).all()
+    assert read.range_search(QUERIES, among.distances.max() + 1e-3, parameters=every).limits[-1]

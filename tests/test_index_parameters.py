@@ -27,6 +27,7 @@ PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "DQ4,PQ4x4,RFlat": ({"k_factor_rf": 1}, {"k_factor_rf": 100}),
     "IVF64(HNSW4),Flat": ({"nprobe": 4, "quantizer_efSearch": 4}, {"nprobe": 64}),
     "HNSW4": ({"efSearch": 1}, {"efSearch": 500}),
+    "IVF16,RQ2x4fs_32_Nrq2x4": ({"nprobe": 1}, {"nprobe": 16}),
     "IVF64,SQ8": ({"nprobe": 64, "max_codes": 40}, {"nprobe": 64}),
 }
 

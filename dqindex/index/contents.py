@@ -16,6 +16,7 @@ import numpy as np
 
 from dqindex._types import Int64
 from dqindex.errors import SpecError
+from dqindex.index.anatomy import dissect
 from dqindex.index.codes import (
     append_flat,
     append_list,
@@ -87,7 +88,10 @@ def append(index: Any, other: Any, rows_of: Callable[[Int64], Int64]) -> None:
 
 def empty_out(index: Any) -> None:
     """Remove all vectors; the training stays."""
-    compose(index, np.full(int(index.ntotal), -1), 0)
+    index.reset()
+    core = dissect(index).core
+    if hasattr(core, "hnsw"):
+        core.hnsw.rng = faiss.RandomGenerator(GRAPH_SEED)
 
 
 def check_composable(index: Any, spec: str) -> None:

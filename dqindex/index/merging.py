@@ -119,7 +119,6 @@ def build_like(
     """
     source = open_vectors(vectors)
     opened = _to_change(like)
-    check_composable(opened.index, opened.spec)
     empty_out(opened.index)
     ids = source.ids
     names = Names(None if ids is None else ids[:0], 0)

@@ -171,7 +171,9 @@ def takes_parameters(index: Any) -> bool:
         return takes_parameters(index.base_index) or not isinstance(
             faiss.downcast_index(index.base_index), faiss.IndexIVF
         )
-    return not isinstance(index, faiss.IndexIVFAdditiveQuantizerFastScan)
+    return not isinstance(
+        index, faiss.IndexIVFAdditiveQuantizerFastScan | faiss.IndexIVFFlatPanorama
+    )
 
 
 def takes_selector(index: Any) -> bool:

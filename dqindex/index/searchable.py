@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from dqindex._parameters import checked, instance, integer, number, or_none
 from dqindex._types import Float32
-from dqindex.errors import InputError, SpecError
+from dqindex.errors import InputError
 from dqindex.index.answers import RangeResult, SearchResult
 from dqindex.index.contents import check_lookable
 from dqindex.index.decoding import reconstruct
@@ -21,7 +22,13 @@ from dqindex.index.folder import Manifest
 from dqindex.index.labels import Labels
 from dqindex.index.mapping import make_tables
 from dqindex.index.names import Mask, Names
-from dqindex.index.parameters import check_parameters, set_for_good, takes_parameters
+from dqindex.index.parameters import (
+    Settings,
+    check_parameters,
+    in_force,
+    set_for_good,
+    takes_parameters,
+)
 from dqindex.index.places import Places
 from dqindex.index.ranges import Within
 from dqindex.index.searching import Search
@@ -59,6 +66,7 @@ class SearchableIndex:
         self.mapped = mapped
         self._names = ids if isinstance(ids, Names) else Names(ids, int(index.ntotal))
         self._lock = threading.Lock()
+        self._alone = threading.Lock()
         self._known_places: Places | None = None
         self._ready = not mapped
 
@@ -158,14 +166,15 @@ class SearchableIndex:
         SpecError
             If a parameter does not exist, or cannot have that value.
         """
-        settings = self._settings(parameters)
+        settings = check_parameters(parameters, self.index, self.spec)
         array = self._queries(queries)
         mask = self._mask(filter, exclude)
         names, labels = self._names, self._labels()
         with thread_limit(threads):
             self._prepare()
-            ask = Search(self.index, settings, mask, labels.of, self._places)
-            distances, found = ask.run(array, int(k))
+            with self._apart(settings) as own:
+                ask = Search(self.index, own, mask, labels.of, self._places)
+                distances, found = ask.run(array, int(k))
         positions = labels.rows(found)
         return SearchResult(names.take(positions), distances, positions)
 
@@ -199,14 +208,15 @@ class SearchableIndex:
             As `search` does.
         """
         check_lookable(self.index, self.spec, "range search")
-        settings = self._settings(parameters)
+        settings = check_parameters(parameters, self.index, self.spec)
         array = self._queries(queries)
         mask = self._mask(filter, exclude)
         names, labels = self._names, self._labels()
         with thread_limit(threads):
             self._prepare()
-            ask = Within(self.index, settings, mask, labels.rows, self._places)
-            limits, distances, positions = ask.run(array, float(radius))
+            with self._apart(settings) as own:
+                ask = Within(self.index, own, mask, labels.rows, self._places)
+                limits, distances, positions = ask.run(array, float(radius))
         return RangeResult(limits, names.take(positions), distances, positions)
 
     def reconstruct(self, ids: Any) -> Float32:
@@ -226,14 +236,22 @@ class SearchableIndex:
         rows = self._names.rows(ids)
         return reconstruct(self.index, rows, self._places, self.spec)
 
-    def _settings(self, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
-        settings = check_parameters(parameters, self.index, self.spec)
-        if settings and not takes_parameters(self.index):
-            raise SpecError(
-                f"spec {self.spec!r}: FAISS takes no parameters for one search of such an index; "
-                "set them by set_parameters"
-            )
-        return settings
+    @contextmanager
+    def _apart(self, settings: Settings) -> Iterator[Settings]:
+        """What FAISS is to be given of `settings`; what it takes none of is set for this while.
+
+        Searches of such an index wait for one another.
+        """
+        if takes_parameters(self.index):
+            yield settings
+            return
+        with self._alone:
+            before = in_force(self.index)
+            set_for_good(self.index, settings)
+            try:
+                yield {}
+            finally:
+                set_for_good(self.index, before)
 
     def _queries(self, queries: Any) -> Float32:
         if isinstance(queries, str | Path):
