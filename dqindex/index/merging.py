@@ -12,7 +12,7 @@ import faiss
 from dqindex._parameters import Rule, callback, checked, integer, or_none
 from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
-from dqindex.index.contents import append, check_composable, empty_out
+from dqindex.index.contents import FIXED, append, check_composable, empty_out, leaves
 from dqindex.index.folder import Manifest, read_manifest, read_version
 from dqindex.index.index import DQIndex
 from dqindex.index.labels import Labels, relabel
@@ -151,8 +151,8 @@ def _embed(made: DQIndex) -> None:
 
 def _copied(one: DQIndex) -> Any:
     """A FAISS index of its own; FAISS's clone of one that is mapped is mapped as well."""
-    if not one.mapped:
-        # Of some kinds it makes none.
+    if not one.mapped and not any(isinstance(leaf, FIXED) for leaf in leaves(one.index)):
+        # Of some kinds it makes none, or one that can't be searched.
         with suppress(RuntimeError):
             return faiss.clone_index(one.index)
     return faiss.deserialize_index(faiss.serialize_index(one.index))
