@@ -139,6 +139,10 @@ def target(name: str, things: dict[str, Any]) -> Target:
             dqindex.open_vectors(pa.table({"v": list(X), "sales": range(400)})).numbers,
             {"column": "sales"},
         ),
+        "DQModel.fit_parts": (
+            dqindex.DQModel(2, 8).fit_parts,
+            {"parts": [dqindex.open_vectors(X, ids=np.arange(400))]},
+        ),
         "DQModel.encode_blocks": (model.encode_blocks, {"blocks": [X]}),
         "DQModel.check_widths": (dqindex.DQModel(2).check_widths, {"d": 8}),
         "DQModel.decode": (model.decode, {"codes": model.encode(X)}),

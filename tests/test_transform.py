@@ -253,8 +253,9 @@ def test_a_frame_with_ids_is_read_as_it_was_learned(vectors):
     frame = importlib.import_module("pandas").DataFrame(
         vectors[:300], columns=[f"f{place}" for place in range(24)]
     )
-    plain = DQModel(2, 8).fit(vectors[:300])
-    frame.insert(0, "item_id", np.arange(300) + 7)
+    ids = np.arange(300) + 7
+    plain = DQModel(2, 8).fit(open_vectors(vectors[:300], ids=ids))
+    frame.insert(0, "item_id", ids)
     model = DQModel(2, 8).fit(frame)
     assert model.fingerprint == plain.fingerprint
     np.testing.assert_array_equal(model.encode(frame), plain.encode(vectors[:300]))
