@@ -2,8 +2,9 @@
 
 FAISS takes a filter for most kinds of index. Where it takes none (flat PQ, fast-scan codes), the
 codes of the rows that are allowed are searched alone, in blocks; for fast-scan codes that is
-without the rounding of their distances. Where a filter is
-so narrow that the lists that are probed hold too few, more are probed, until enough are found.
+without the rounding of their distances. Where a filter is so narrow that the lists that are probed
+hold too few, more are probed, until enough are found, or until their codes outnumber the allowed
+rows, which are then searched alone.
 """
 
 from __future__ import annotations
@@ -124,6 +125,9 @@ class Search:
             probes = settings.get("nprobe", ivf.nprobe)
             while len(short) and probes < ivf.nlist:
                 probes = min(probes * WIDER, ivf.nlist)
+                if len(rows) * ivf.nlist <= probes * len(mask):
+                    # Fewer than the codes of these lists: compared one by one, below.
+                    break
                 settings["nprobe"] = probes
                 distances[short], labels[short] = self._by_faiss(x[short], most, settings, selector)
                 short = short[(labels[short] >= 0).sum(1) < most]
