@@ -114,6 +114,11 @@ def test_the_least_that_a_parameter_may_be(estimator):
             assert not rule.holds([1, 0])
             assert rule.holds(1) == (name == "n_codewords")
             assert not rule.holds(0)
+        elif name == "max_share":
+            assert rule.holds(None)
+            assert rule.holds(1e-9)
+            assert not rule.holds(0)
+            assert not rule.holds(1)
         elif name == "block_widths":
             assert rule.holds([1, 1])
             assert not rule.holds([1, 0])

@@ -144,7 +144,7 @@ def target(name: str, things: dict[str, Any]) -> Target:
             {"parts": [dqindex.open_vectors(X, ids=np.arange(400))]},
         ),
         "DQModel.encode_blocks": (model.encode_blocks, {"blocks": [X]}),
-        "DQModel.check_widths": (dqindex.DQModel(2).check_widths, {"d": 8}),
+        "DQModel.check_settings": (dqindex.DQModel(2).check_settings, {"d": 8}),
         "DQModel.decode": (model.decode, {"codes": model.encode(X)}),
         "DQModel.from_bytes": (
             dqindex.DQModel.from_bytes,

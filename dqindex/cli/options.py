@@ -227,6 +227,12 @@ family = compose(
     ),
     balance("variance"),
     click.option(
+        "--max-share",
+        type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+        help="Balanced k-means: no code of a token is that of more than this share of the training "
+        "vectors (0.01), against collapse; it costs distortion, and rules out --polish.",
+    ),
+    click.option(
         "--block-widths",
         callback=_levels,
         metavar="WIDTHS",

@@ -13,6 +13,7 @@ from dqindex._parameters import (
     check,
     integer,
     integer_or_integers,
+    number,
     one_of,
     or_none,
     sequence,
@@ -26,6 +27,7 @@ from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.kmeans import STARTS, train_kmeans
 from dqindex.quantizer.nearest import nearest
+from dqindex.quantizer.shares import check_share
 from dqindex.vectors.matrix import check_matrix
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,9 @@ class ProductCodebooks(Estimator):
         Start of k-means.
     max_points_per_codeword : int, default 256
         Training vectors beyond this many times K are left out, at random.
+    max_share : float, optional
+        No codeword is the nearest of more than this share of the training vectors (balanced
+        k-means): `dqindex.quantizer.shares`.
 
     Attributes
     ----------
@@ -89,6 +94,7 @@ class ProductCodebooks(Estimator):
         "n_redo": integer(1),
         "init": one_of(*STARTS),
         "max_points_per_codeword": integer(1),
+        "max_share": or_none(number(more_than=0, less_than=1)),
     }
 
     codebooks_: list[Float32]
@@ -105,6 +111,7 @@ class ProductCodebooks(Estimator):
         n_redo: int = 1,
         init: str = "k-means++",
         max_points_per_codeword: int = 256,
+        max_share: float | None = None,
     ) -> None:
         self.n_subspaces = n_subspaces
         self.n_codewords = n_codewords
@@ -113,6 +120,7 @@ class ProductCodebooks(Estimator):
         self.n_redo = n_redo
         self.init = init
         self.max_points_per_codeword = max_points_per_codeword
+        self.max_share = max_share
 
     # Learning.
 
@@ -251,6 +259,7 @@ def train_codebooks(
     """Fit `codebooks` to `rows` that were checked: finite float32, of any size; return them."""
     report = progress or no_progress
     sizes, levels = codebooks.sizes(), codebooks.n_subspaces
+    check_share(codebooks.max_share, sizes)
     n, width = rows.shape
     if width % levels:
         raise InputError(
@@ -303,6 +312,7 @@ def _train_one(
         seed=settings.seed + level,
         parallel=False,
         start=start,
+        max_share=settings.max_share,
     )
     used = np.unique(nearest(part, codebook)[0])
     return codebook, k - len(used), spare

@@ -51,9 +51,11 @@ def new_model(
     coarse : sequence of ints
         Sizes of residual levels in front of ``dq``.
     polish : int, optional
-        Rounds of joint training, at most; by default 5 where there are residual levels, else none.
+        Rounds of joint training, at most; by default 5 where there are residual levels and no
+        `max_share`, else none.
     beam : int, optional
-        Prefixes that encoding keeps; by default 8 where there are residual levels.
+        Prefixes that encoding keeps; by default 8 where there are residual levels
+        and no `max_share`.
     **settings
         Other parameters of `DQModel`.
 
@@ -68,8 +70,10 @@ def new_model(
             "it out, or use method 'dq'"
         )
     residual = len(coarse) > 0 or (method == "rq" and n_subspaces > 1)
-    settings["polish"] = (POLISH_ROUNDS if residual else 0) if polish is None else polish
-    settings["beam"] = (BEAM if residual else 1) if beam is None else beam
+    # Both would change how many vectors a codeword has.
+    together = residual and settings.get("max_share") is None
+    settings["polish"] = (POLISH_ROUNDS if together else 0) if polish is None else polish
+    settings["beam"] = (BEAM if together else 1) if beam is None else beam
     if method == "rq":
         return DQModel.rq(n_subspaces, n_codewords, **settings)
     return DQModel(n_subspaces, n_codewords, coarse=tuple(coarse), **settings)

@@ -17,6 +17,7 @@ import scipy.sparse
 from dqindex._types import Float32
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.nearest import nearest_in_pieces
+from dqindex.quantizer.shares import bounded
 from dqindex.vectors.extent import row_norms
 
 STARTS = ("k-means++", "random")
@@ -27,6 +28,8 @@ START_ROWS = 32
 # Markov-chain approximation (Bachem et al., "Fast and Provably Good Seedings for k-Means", 2016).
 EXACT_START_UP_TO = 4096
 
+# Lloyd steps after clusters were split.
+STEPS_AFTER_A_SPLIT = 4
 # Norms from 2**-FAR to 2**FAR are near enough to 1.
 FAR = 8
 
@@ -42,6 +45,7 @@ def train_kmeans(
     spherical: bool = False,
     parallel: bool = True,
     start: Float32 | None = None,
+    max_share: float | None = None,
 ) -> tuple[Float32, int]:
     """Centroids of `X` by Lloyd's algorithm.
 
@@ -64,6 +68,8 @@ def train_kmeans(
         Spread the rows over the threads; False where the caller spreads whole runs.
     start : (k, d) float32, optional
         Centroids to start from, instead of `init`; one run then.
+    max_share : float, optional
+        No centroid is the nearest of more than this share of `X`: see `dqindex.quantizer.shares`.
 
     Returns
     -------
@@ -78,13 +84,21 @@ def train_kmeans(
         return np.concatenate([points, np.repeat(points[:1], spare, axis=0)]), spare
     X = np.ascontiguousarray(X)
     if start is not None:
-        return _lloyd(X, start, n_iter, spherical, parallel)[0], 0
-    seeds = range(seed, seed + n_redo)
-    # Each start on one thread: FAISS's k-means++ is a thousand steps too small to share.
-    spread: Callable[..., Iterable[Float32]] = parallel_map if parallel else map
-    starts = spread(lambda one: _start(X, int(k), init, one), seeds)
-    runs = (_lloyd(X, start, n_iter, spherical, parallel) for start in list(starts))
-    return min(runs, key=lambda run: run[1])[0], 0
+        starts: Iterable[Float32] = [start]
+    else:
+        seeds = range(seed, seed + n_redo)
+        # Each start on one thread: FAISS's k-means++ is a thousand steps too small to share.
+        spread: Callable[..., Iterable[Float32]] = parallel_map if parallel else map
+        starts = list(spread(lambda one: _start(X, int(k), init, one), seeds))
+    runs = (_lloyd(X, one, n_iter, spherical, parallel) for one in starts)
+    centroids = min(runs, key=lambda run: run[1])[0]
+    if max_share is None:
+        return centroids, 0
+
+    def lloyd(rows: Float32, centroids: Float32) -> Float32:
+        return _lloyd(rows, centroids, STEPS_AFTER_A_SPLIT, False, parallel)[0]
+
+    return bounded(X, centroids, max_share, lloyd, seed, parallel=parallel), 0
 
 
 def _lloyd(

@@ -38,6 +38,7 @@ from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.losses import Losses, losses_of
 from dqindex.quantizer.model_file import FORMAT, pack, unpack
 from dqindex.quantizer.parts import Parts, learn_parts
+from dqindex.quantizer.shares import check_share
 from dqindex.quantizer.transform import DQTransform
 from dqindex.storage.files import atomic_file
 from dqindex.storage.records import Record
@@ -75,7 +76,7 @@ class DQModel(Estimator):
     beam : int, default 1
         With coarse levels: prefixes that encoding keeps after each (`dqindex.quantizer.beam`).
         With 1, each token is chosen before the next is looked at.
-    seed, n_iter, n_redo, init, max_points_per_codeword
+    seed, n_iter, n_redo, init, max_points_per_codeword, max_share
         As in `ProductCodebooks`; `seed` also draws the training sample.
 
     block_widths : sequence of ints, default ()
@@ -145,6 +146,7 @@ class DQModel(Estimator):
         n_redo: int = 1,
         init: str = "k-means++",
         max_points_per_codeword: int = 256,
+        max_share: float | None = None,
         block_widths: Sequence[int] = (),
         block_scale: str | Sequence[float] = EQUAL,
     ) -> None:
@@ -161,6 +163,7 @@ class DQModel(Estimator):
         self.n_redo = n_redo
         self.init = init
         self.max_points_per_codeword = max_points_per_codeword
+        self.max_share = max_share
         self.block_widths = block_widths
         self.block_scale = block_scale
 
@@ -198,7 +201,7 @@ class DQModel(Estimator):
         check("DQModel.fit", "progress", progress, or_none(callback()))
         report = progress or no_progress
         source = open_vectors(X)
-        self.check_widths(source.d)
+        self.check_settings(source.d)
         self._remember_names(names_of(X))
         rows = source.sample(self.training_rows(source.d), seed=self.seed)
         return self._learn(rows, source.name, report)
@@ -244,7 +247,7 @@ class DQModel(Estimator):
     def _learn(self, rows: Float32, name: str, report: Progress) -> DQModel:
         """Learn all parts from a sample, and return self."""
         check_longest(float(row_norms(rows).max()), name)
-        self.check_widths(rows.shape[1])
+        self.check_settings(rows.shape[1])
         scale = learn_scale(rows, self.block_widths, self.block_scale)
         parts = learn_parts(
             scaled(rows, scale),
@@ -257,16 +260,22 @@ class DQModel(Estimator):
         )
         return self._take(parts._replace(scale=scale))
 
-    def check_widths(self, d: int) -> None:
-        """Refuse ``block_widths`` and ``block_scale`` that are not for vectors of width `d`.
+    def check_settings(self, d: int) -> None:
+        """Refuse settings that can't be together, or are not for vectors of width `d`.
 
         Raises
         ------
         InputError
         """
-        check("DQModel.check_widths", "d", d, integer(1))
+        check("DQModel.check_settings", "d", d, integer(1))
         self._check_params()
         check_widths(self.block_widths, self.block_scale, d)
+        check_share(self.max_share, [*self.coarse, *self.codebook_sizes()])
+        if self.max_share is not None and self.polish:
+            raise InputError(
+                f"max_share is {self.max_share:g}, but {self.polish} rounds of polish would move "
+                "the codewords again; leave one of them out"
+            )
 
     def _take(self, parts: Parts) -> DQModel:
         """Have `parts` as what was learned, and return self."""
@@ -329,7 +338,7 @@ class DQModel(Estimator):
         ).set_params(**settings)
         self._check_params()
         centroids = [np.ascontiguousarray(level, dtype=np.float32) for level in levels]
-        self.check_widths(d)
+        self.check_settings(d)
         scale = None
         if len(self.block_widths):
             if isinstance(self.block_scale, str):

@@ -51,9 +51,11 @@ def pack(settings: dict[str, Any], parts: Parts) -> bytes:
         **parts.codebooks.get_params(),
         "coarse": [len(level) for level in parts.coarse],
     }
-    if parts.scale is None:
-        # Files without blocks are as they were before there were any.
-        settings = {name: settings[name] for name in settings if name not in BLOCK_SETTINGS}
+    # Files without blocks, or bounded shares, are as they were before there were any.
+    unused = () if parts.scale is not None else BLOCK_SETTINGS
+    if settings["max_share"] is None:
+        unused = (*unused, "max_share")
+    settings = {name: settings[name] for name in settings if name not in unused}
     record = {
         "settings": {name: _plain(value) for name, value in settings.items()},
         "imbalance": float(parts.transform.imbalance_),

@@ -53,7 +53,7 @@ def extract(
         As `dqindex.semantic_ids` says.
     """
     check_mode(unique, cap, keep)
-    model.check_widths(source.d)
+    model.check_settings(source.d)
     sizes = [*model.coarse, *model.codebook_sizes()]
     if unique in REASSIGNING:
         check_capacity(source.n, sizes, cap)

@@ -247,7 +247,13 @@ def _refit_in_turn(
     sample = scaled(sample, old.scale_)
     coarse: list[Float32] = []
     for published in old.coarse_:
-        centroids, _ = train_kmeans(sample, len(published), n_iter=old.n_iter, start=published)
+        centroids, _ = train_kmeans(
+            sample,
+            len(published),
+            n_iter=old.n_iter,
+            start=published,
+            max_share=old.max_share,
+        )
         centroids = centroids[matched_labels(published, centroids)]
         coarse.append(centroids)
         sample = sample - centroids[nearest_in_pieces(sample, centroids)[0]]

@@ -201,6 +201,7 @@ def semantic_ids(
     cap: int = 1,
     keep: int | None = None,
     priority: Any = None,
+    max_share: float | None = None,
     block_widths: Sequence[int] = (),
     block_scale: str | Sequence[float] = "equal",
     balance: str = "variance",
@@ -221,7 +222,7 @@ def semantic_ids(
     method : {"dq", "rq"}
         ``dq``: `n_subspaces` tokens that do not depend on each other, behind those of `coarse`.
         ``rq``: `n_subspaces` tokens in all, each of which codes what those before leave over.
-    n_subspaces, n_codewords, coarse, balance, block_widths, block_scale, seed
+    n_subspaces, n_codewords, coarse, balance, max_share, block_widths, block_scale, seed
         Of the model that is fitted: see `DQModel`.
     polish, beam : int, optional
         Rounds of joint training, and prefixes that encoding keeps: by default 5 and 8 where
@@ -277,6 +278,7 @@ def semantic_ids(
             polish=polish,
             beam=beam,
             balance=balance,
+            max_share=max_share,
             block_widths=block_widths,
             block_scale=block_scale,
             seed=seed,

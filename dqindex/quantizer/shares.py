@@ -1,0 +1,109 @@
+"""Codewords that serve too many vectors are split, until none has more than its share.
+
+k-means lowers the distortion alone, and dense regions may leave one codeword with a tenth of the
+vectors. Here the vectors of such a codeword get a k-means of their own, with as many codewords as
+they need; those come from the codewords with the fewest vectors, which are dissolved. Encoding
+stays what it was, the nearest codeword; the price is distortion where they are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from dqindex._types import Float32, Int64
+from dqindex.errors import InputError, warn
+from dqindex.quantizer.nearest import nearest_in_pieces
+
+# Rounds of splitting with Lloyd steps after each, which lower the distortion and may undo a part of
+# it; then rounds without.
+SETTLING_ROUNDS, LAST_ROUNDS = 12, 24
+# A split aims below the bound, as its neighbours move as well.
+MARGIN = 0.9
+
+Lloyd = Callable[[Float32, Float32], Float32]
+
+
+def check_share(share: float | None, sizes: list[int]) -> None:
+    """Refuse a share that so few codewords can't keep.
+
+    Raises
+    ------
+    InputError
+    """
+    if share is not None and share * min(sizes) < 1:
+        raise InputError(
+            f"max_share is {share:g}, but {min(sizes)} codewords have {1 / min(sizes):.3g} of the "
+            "vectors each, if all have the same; give at least twice that, or use larger codebooks"
+        )
+
+
+def bounded(
+    X: Float32, centroids: Float32, share: float, lloyd: Lloyd, seed: int, *, parallel: bool
+) -> Float32:
+    """Centroids of which none is the nearest of more than `share` of the rows of `X`.
+
+    Parameters
+    ----------
+    X : (n, d) float32
+    centroids : (k, d) float32
+        Of k-means.
+    share : float
+    lloyd : callable
+        A few Lloyd steps: of some rows, from some centroids.
+    seed : int
+    parallel : bool
+        Spread the rows over the threads.
+
+    Warns
+    -----
+    DQWarning
+        If it can't be reached, as where too many vectors are the same; the best that was found is
+        returned.
+    """
+    rng = np.random.default_rng(seed)
+    most = max(int(share * len(X)), 1)
+    best, least = centroids, len(X) + 1
+    for turn in range(SETTLING_ROUNDS + LAST_ROUNDS):
+        labels, _ = nearest_in_pieces(X, centroids, parallel=parallel)
+        sizes = np.bincount(labels, minlength=len(centroids))
+        if sizes.max() < least:
+            best, least = centroids, int(sizes.max())
+        if least <= most:
+            return best
+        centroids = _split(X, centroids, labels, sizes, most, lloyd, rng)
+        if turn < SETTLING_ROUNDS:
+            centroids = lloyd(X, centroids)
+    warn(
+        f"a codeword has {least / len(X):.2%} of the vectors, more than max_share {share:.2%}: too "
+        "many are the same, or nearly so; use a larger share or larger codebooks"
+    )
+    return best
+
+
+def _split(
+    X: Float32,
+    centroids: Float32,
+    labels: Int64,
+    sizes: npt.NDArray[np.int64],
+    most: int,
+    lloyd: Lloyd,
+    rng: np.random.Generator,
+) -> Float32:
+    """Give the vectors of the largest clusters more centroids, taken from the smallest."""
+    made = centroids.copy()
+    by_size = np.argsort(sizes, kind="stable")
+    spare = by_size[: np.count_nonzero(sizes <= most)].tolist()
+    for heavy in by_size[::-1][: np.count_nonzero(sizes > most)].tolist():
+        wanted = -(-int(sizes[heavy]) // max(int(MARGIN * most), 1)) - 1
+        # Half of those that are left, at most: others need some as well.
+        given = spare[: min(wanted, -(-len(spare) // 2))]
+        if not given:
+            break
+        spare = spare[len(given) :]
+        own = X[labels == heavy]
+        start = own[np.sort(rng.choice(len(own), size=len(given) + 1, replace=False))]
+        made[[heavy, *given]] = lloyd(own, np.ascontiguousarray(start))
+    return made
