@@ -10,13 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import clustered
 
-from dqindex.cli.options import MAP_FORMATS
+from dqindex.cli.options import MAP_FORMATS, WRITTEN_FORMATS
 from dqindex.errors import FileFormatError, InputError, IntegrityError
-from dqindex.sids.formats import FORMATS, WITHOUT_ITEMS, ids_beside, not_kept
+from dqindex.sids.formats import FORMATS, WITHOUT_ITEMS, WRITTEN_ONLY, not_kept
+from dqindex.sids.matrix_files import ids_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.titles import read_titles
 
-SUFFIX = {"lc-rec": "json", "offset": "json", "reverse": "jsonl"}
+SUFFIX = {"lc-rec": "json", "offset": "json", "reverse": "jsonl", "table": "parquet"}
+# Those that hold all maps and all ids. What OpenOneRec takes is in test_consumers.py.
+GENERAL = [form for form in FORMATS if form not in WITHOUT_ITEMS and "openonerec" not in form]
 
 
 def map_of(codes, sizes, ids=None) -> SemanticIds:
@@ -44,16 +47,18 @@ EDGES: dict[str, list[int] | list[str]] = {
 
 
 @pytest.mark.parametrize("kind", EDGES)
-@pytest.mark.parametrize("form", [form for form in FORMATS if form not in WITHOUT_ITEMS])
+@pytest.mark.parametrize("form", GENERAL)
 def test_ids_come_back_exactly(tmp_path, kind, form):
     ids = pa.array(EDGES[kind], getattr(pa, kind)())
     sids = map_of([[0, 1], [2, 0], [1, 1]], [3, 2], ids)
+    if form == "pt":
+        pytest.importorskip("torch", reason="needs torch")
     path = tmp_path / f"s.{SUFFIX.get(form, form)}"
     sids.export(path, form)
     found = read_sids(path)
     assert items_of(found) == items_of(sids)
     assert not_kept(sids, form) is None
-    if form in ("parquet", "npy"):
+    if form in ("parquet", "npy", "pt", "table"):
         assert found.ids.type in (ids.type, pa.string())
 
 
@@ -181,7 +186,10 @@ def test_levels_are_read_from_the_letters(tmp_path):
         ("s.json", '{"5": ["<a_x>"]}', "token '<a_x>' is not like <a_60>"),
         ("s.json", '{"5": ["<a_1> "]}', "is not like"),
         ("s.json", '{"5": [1]}', "token 1 is not like"),
-        ("s.json", '{"5": "<a_1>"}', "'<a_1>' is not a list of tokens"),
+        ("s.json", '{"5": 7}', "7 is not a list of tokens"),
+        ("s.json", '{"5": "<a_1><b2>"}', "token '<b2>' is not like <a_60>"),
+        ("s.json", '{"5": "<a_1> <b_2>"}', "token ' <b_2>' is not like <a_60>"),
+        ("s.json", '{"5": ""}', "has levels none|codes are"),
         ("s.json", "[1]", "must be a JSON object"),
         ("s.json", "{", "not JSON"),
         ("s.json", "[" * 100_000, "not JSON"),
@@ -349,6 +357,7 @@ def test_appended_ids_widen_the_type(catalogue):
 
 def test_the_command_line_knows_all_formats():
     assert list(FORMATS) == MAP_FORMATS
+    assert list(WRITTEN_ONLY) == WRITTEN_FORMATS
 
 
 def test_commands_take_foreign_maps(run, tmp_path):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqindex.cli.terminal import say
+from dqindex.sids.vocabulary import LC_REC
 from dqindex.storage.files import atomic_file
 from dqindex.storage.outputs import check_output
 from dqindex.vectors import VectorSource, open_vectors, read_ids
@@ -153,7 +154,11 @@ def _scale(ctx: click.Context, param: click.Parameter, value: str) -> str | list
 
 
 # How to read a map that is not dqindex's own.
-MAP_FORMATS = ["parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse", "trie"]
+MAP_FORMATS = [
+    *("parquet", "csv", "jsonl", "table", "lc-rec", "offset", "npy", "pt", "reverse"),
+    *("openonerec", "openonerec-reverse", "trie"),
+]
+WRITTEN_FORMATS = ["vocabulary"]
 map_format = click.option(
     "--format",
     "form",
@@ -180,6 +185,27 @@ foreign_columns = compose(
     ),
     click.option(
         "--transpose", is_flag=True, help="The rows of MAP (.npy) are levels, and not items."
+    ),
+    click.option(
+        "--map-token",
+        "token",
+        default=LC_REC,
+        metavar="TEMPLATE",
+        help="How the tokens of a foreign MAP (lc-rec) are written.  [default: <{letter}_{code}>]",
+    ),
+    click.option(
+        "--map-begin",
+        "begin",
+        default="",
+        metavar="TEXT",
+        help="Mark before the tokens of each of its IDs.",
+    ),
+    click.option(
+        "--map-end",
+        "end",
+        default="",
+        metavar="TEXT",
+        help="Mark behind the tokens of each of its IDs.",
     ),
 )
 foreign = compose(map_format, foreign_columns)

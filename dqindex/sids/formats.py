@@ -3,58 +3,98 @@
 - ``parquet``: as `dqindex.sids.map_file` writes it.
 - ``csv``: ``item_id,token_0,token_1,…``.
 - ``jsonl``: ``{"item_id": …, "codes": […]}`` a line.
-- ``lc-rec``: ``{"0": ["<a_60>", "<b_159>", …], …}``, one letter a level (aa, ab after z).
+- ``table``: Parquet of the columns ``item_id`` and ``codes``, and nothing of ours.
+- ``lc-rec``: ``{"0": ["<a_60>", "<b_159>", …], …}``, one letter a level (aa, ab after z): LC-Rec,
+  LETTER, MiniOneRec. Tokens may be written otherwise (`dqindex.sids.vocabulary.Spelling`).
 - ``offset``: ``{"vocabulary_size", "offsets", "code_sizes", "items": {id: [token, …]}}``: one
   contiguous vocabulary, the code plus the offset of its level.
-- ``npy``: the matrix of codes, in the map's order; the ids, where the map has its own, in a file
-  beside it (`ids_beside`).
+- ``npy``: the matrix of codes, items by levels, in the map's order; the ids, where the map has its
+  own, in a file beside it (`ids_beside`).
+- ``pt``: the matrix of codes, levels by items, as a torch tensor: GRID.
 - ``reverse``: ``{"codes": […], "items": […]}`` a line: which items have an ID.
+- ``openonerec``: Parquet of the columns ``pid`` and ``sid``; ``openonerec-reverse``: the items of
+  every ID, as OpenOneRec reads both.
 - ``trie``: which tokens may follow a prefix, without the items: arrays in a ``.npz``, or a
   ``.json`` (see `dqindex.sids.trie`). Tokens are those of ``offset``.
+- ``vocabulary``: all tokens as text, in the order of ``offset``: a line each, or a ``.json`` list.
+  This is no map, and the only format that is not read.
 
 In ``offset`` and ``trie`` the vocabulary may `start` behind tokens that a generator has already.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+import re
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._parameters import checked, integer, text
+from dqindex._parameters import boolean, checked, integer, or_none, text
 from dqindex._parameters import path as path_rule
-from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.errors import FileFormatError, InputError, StorageError
 from dqindex.places.place import Place, place
-from dqindex.sids import map_file, trie
+from dqindex.sids import map_file, matrix_files, openonerec, trie
 from dqindex.sids.map import SidMap
-from dqindex.sids.readers import MOST_CODE, READERS, Columns, Found
+from dqindex.sids.matrix_files import are_numbers, ids_beside
+from dqindex.sids.readers import READERS, Found, Layout
+from dqindex.sids.vocabulary import LC_REC, Spelling
 from dqindex.sids.writers import WRITERS, Settings
-from dqindex.storage.files import HashingFile, atomic_file
-from dqindex.storage.matrix import matrix_writer
-from dqindex.storage.reading import open_regular, read_parquet
-from dqindex.storage.tables import write_table
+from dqindex.storage.files import atomic_file
+from dqindex.storage.reading import open_regular
 from dqindex.vectors.ids import check_ids
-from dqindex.vectors.npy import read_npy_values
 
-FORMATS = ("parquet", "csv", "jsonl", "lc-rec", "offset", "npy", "reverse", "trie")
+FORMATS = (
+    *("parquet", "csv", "jsonl", "table", "lc-rec", "offset", "npy", "pt", "reverse"),
+    *("openonerec", "openonerec-reverse", "trie"),
+)
+# What is written and never read.
+WRITTEN_ONLY = ("vocabulary",)
 # Those that hold the IDs without the items.
 WITHOUT_ITEMS = ("trie",)
+# Formats of several kinds of files: the ends of their names.
+KINDS = {"trie": (".npz", ".json"), "vocabulary": (".txt", ".json")}
 # Settings that not all formats take, and those that do.
-TAKERS = {"start": ("offset", "trie")}
-# In the metadata of an ids file: the digest of the codes that it belongs to.
-CODES_SHA256 = b"dqindex-codes-sha256"
-# Items of more tokens than this are taken for levels, if there are fewer of them than tokens.
-MOST_LEVELS = 64
+SPELLED = ("lc-rec", "vocabulary")
+NAMED = ("csv", "jsonl", "table", "reverse", "openonerec")
+TEXT_READERS = {**READERS, "openonerec-reverse": openonerec.read_reverse}
+TAKERS = {
+    "start": ("offset", "trie"),
+    "token": SPELLED,
+    "begin": SPELLED,
+    "end": SPELLED,
+    "merged": ("lc-rec",),
+    "id_column": (*NAMED, "openonerec-reverse"),
+    "codes_column": NAMED,
+}
 
 
-@checked(path=path_rule(), form=text(), start=integer(0))
-def export(sids: SidMap, path: str | Place, form: str, *, start: int = 0) -> None:
-    """Write a map in one of `FORMATS`, whole or not at all.
+@checked(
+    path=path_rule(),
+    form=text(),
+    start=integer(0),
+    token=text(),
+    begin=text(),
+    end=text(),
+    merged=boolean(),
+    id_column=or_none(text()),
+    codes_column=or_none(text()),
+)
+def export(
+    sids: SidMap,
+    path: str | Place,
+    form: str,
+    *,
+    start: int = 0,
+    token: str = LC_REC,
+    begin: str = "",
+    end: str = "",
+    merged: bool = False,
+    id_column: str | None = None,
+    codes_column: str | None = None,
+) -> None:
+    """Write a map in one of `FORMATS`, or its vocabulary, whole or not at all.
 
     Parameters
     ----------
@@ -64,25 +104,39 @@ def export(sids: SidMap, path: str | Place, form: str, *, start: int = 0) -> Non
     start : int
         For ``offset`` and ``trie``: the first token of the vocabulary, such as the length of a
         tokenizer that the tokens are added to.
+    token, begin, end : str
+        For ``lc-rec`` and ``vocabulary``: how a token is written (``{code}``, and ``{letter}`` or
+        ``{level}``, in other text), and marks before and behind the tokens of an ID.
+    merged : bool
+        For ``lc-rec``: one string an item, and no list.
+    id_column, codes_column : str, optional
+        Names of the columns, or JSON fields; in ``csv`` all codes are then in one column, between
+        commas.
 
     Raises
     ------
     InputError
-        If the format is unknown, or does not take a setting.
+        If the format is unknown, does not take a setting, or cannot hold the map.
     StorageError
         If the file can't be written.
+    MissingDependencyError
+        If the format needs a library that is not installed.
     """
-    if form not in FORMATS:
-        raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
-    settings = Settings(start=start)
+    if form not in (*FORMATS, *WRITTEN_ONLY):
+        raise InputError(f"format is {form!r}; use one of {', '.join((*FORMATS, *WRITTEN_ONLY))}")
+    settings = Settings(start, token, begin, end, merged, id_column, codes_column)
     _check_settings(settings, form)
     path = place(path)
+    if form.startswith("openonerec"):
+        openonerec.check_sizes(sids)
     if form == "parquet":
         map_file.write_map(sids, path)
     elif form == "npy":
-        _write_npy(sids, path)
+        matrix_files.write_npy(sids, path)
+    elif form == "pt":
+        matrix_files.write_pt(sids, path)
     else:
-        writer = _trie_writer(path) if form == "trie" else WRITERS[form]
+        writer = WRITERS[_kind(form, path)]
         with atomic_file(path) as file:
             writer(sids, file, settings)
 
@@ -95,23 +149,28 @@ def _check_settings(settings: Settings, form: str) -> None:
             )
 
 
-def _trie_writer(path: Place) -> Callable[[SidMap, HashingFile, Settings], None]:
-    if path.suffix not in (".npz", ".json"):
-        raise InputError(f"{path}: the format trie is a .npz or a .json; name it so")
-    write = trie.write_arrays if path.suffix == ".npz" else trie.write_json
-    return lambda sids, file, settings: write(sids, file, settings.start)
+def _kind(form: str, path: Place) -> str:
+    """The key of a format's writer."""
+    if form not in KINDS:
+        return form
+    if path.suffix not in KINDS[form]:
+        raise InputError(f"{path}: the format {form} is {' or '.join(KINDS[form])}; name it so")
+    return form + path.suffix
 
 
-def ids_beside(path: str | Place) -> Place:
-    """Where the ids of a map in the format ``npy`` are: one column, for ``--ids`` as well."""
-    path = place(path)
-    return path.with_name(f"{path.stem}.ids.parquet")
+def ids_file(sids: SidMap, path: str | Place, form: str) -> Place | None:
+    """The file of ids that `export` writes beside a matrix; None where it needs none."""
+    if form == "npy" and sids.ids is not None:
+        return ids_beside(path)
+    return ids_beside(path) if form == "pt" and not are_numbers(sids.ids) else None
 
 
 def not_kept(sids: SidMap, form: str) -> str | None:
     """What of a map's ids the format cannot hold, in words; None where it holds all."""
     if form in WITHOUT_ITEMS:
-        return f"{form} holds the IDs and not whose they are; 'dqindex sids lookup' finds the items"
+        return f"{form} does not hold whose the IDs are; 'dqindex sids lookup' finds the items"
+    if form == "openonerec-reverse" and pa.compute.any(pa.compute.equal(sids.item_ids, 0)).as_py():
+        return "OpenOneRec takes the id 0 for no item: it never counts as found; number from 1"
     if form not in ("csv", "lc-rec", "offset") or sids.ids is None:
         return None
     if pa.types.is_integer(sids.ids.type):
@@ -130,6 +189,9 @@ def read(
     codes_column: str | None = None,
     code_sizes: Sequence[int] | None = None,
     transpose: bool = False,
+    token: str = LC_REC,
+    begin: str = "",
+    end: str = "",
 ) -> SidMap:
     """Read a map in any of `FORMATS`; by default the one that the file's name and content show.
 
@@ -144,6 +206,8 @@ def read(
         plus one, which a map of few items understates.
     transpose : bool
         The rows of a ``.npy`` are levels, not items.
+    token, begin, end : str
+        For ``lc-rec``: as they were given to `export`.
 
     Raises
     ------
@@ -160,37 +224,44 @@ def read(
     form = form or _guess(path)
     if transpose and form != "npy":
         raise InputError(f"{path}: transpose is for the format npy; this is {form}")
-    columns = Columns(id_column, codes_column)
-    if form in ("npy", "lc-rec", "offset", "trie") and any(columns):
+    layout = Layout(id_column, codes_column, Spelling(token, begin, end).checked())
+    if layout.spelling != Spelling() and form != "lc-rec":
+        raise InputError(f"{path}: token, begin and end are for lc-rec; this is {form}")
+    if form not in (*TAKERS["id_column"], "parquet") and (id_column or codes_column):
         raise InputError(f"{path}: the format {form} has no columns; leave out their names")
-    if form == "parquet":
-        sids = map_file.read_map(path, id_column=id_column, codes_column=codes_column)
-    elif form == "npy":
-        sids = _read_npy(path, transpose)
-    elif form == "trie" and path.suffix == ".npz":
-        sids = _map(trie.read_arrays(path), path)
-    else:
-        with (
-            open_regular(path) as file,
-            io.TextIOWrapper(file, encoding="utf-8", newline="") as lines,
-        ):
-            try:
-                found = (
-                    trie.read_json(lines, path)
-                    if form == "trie"
-                    else READERS[form](lines, path, columns)
-                )
-            except UnicodeDecodeError as error:
-                raise FileFormatError(f"{path}: not UTF-8 text ({error})") from None
-        sids = _map(found, path)
+    sids = _read(path, form, layout, transpose)
     if code_sizes is not None:
         _set_sizes(sids, [int(size) for size in code_sizes], path)
     return sids
 
 
+def _read(path: Place, form: str, layout: Layout, transpose: bool) -> SidMap:
+    if form in ("parquet", "table", "openonerec"):
+        ids, codes = ("pid", "sid") if form == "openonerec" else (None, None)
+        return map_file.read_map(
+            path, id_column=layout.ids or ids, codes_column=layout.codes or codes
+        )
+    if form == "npy":
+        return _map(matrix_files.read_npy(path, transpose), path)
+    if form == "pt":
+        return _map(matrix_files.read_pt(path), path)
+    if form == "trie" and path.suffix == ".npz":
+        return _map(trie.read_arrays(path), path)
+    with (
+        open_regular(path) as file,
+        io.TextIOWrapper(file, encoding="utf-8", newline="") as lines,
+    ):
+        try:
+            if form == "trie":
+                return _map(trie.read_json(lines, path), path)
+            return _map(TEXT_READERS[form](lines, path, layout), path)
+        except UnicodeDecodeError as error:
+            raise FileFormatError(f"{path}: not UTF-8 text ({error})") from None
+
+
 def _guess(path: Place) -> str:
     suffix = path.suffix.lower()
-    if suffix in (".parquet", ".npy", ".csv"):
+    if suffix in (".parquet", ".npy", ".pt", ".csv"):
         return suffix[1:]
     if suffix == ".npz":
         return "trie"
@@ -200,6 +271,8 @@ def _guess(path: Place) -> str:
         return "reverse"
     if head.startswith((b'{"vocabulary_size"', b'{"offsets"')):
         return "offset"
+    if re.match(rb'\{"[0-9]+": \[\{', head):
+        return "openonerec-reverse"
     if head.startswith(b'{"trie"'):
         return "trie"
     if suffix == ".jsonl" or head.startswith(b'{"item_id"'):
@@ -236,60 +309,3 @@ def _set_sizes(sids: SidMap, sizes: list[int], path: Place) -> None:
                 f"{path}: level {level} has the code {least - 1}, so its size cannot be {size}"
             )
     sids.sizes, sids.sizes_guessed = sizes, False
-
-
-# The matrix of codes.
-
-
-def _write_npy(sids: SidMap, path: Place) -> None:
-    codes = np.ascontiguousarray(sids.codes, dtype=np.int32)
-    if sids.ids is not None:
-        ids = pa.table({"item_id": sids.ids}).replace_schema_metadata(
-            {CODES_SHA256: _digest(codes)}
-        )
-        with atomic_file(ids_beside(path)) as file:
-            write_table(file, ids)
-    with matrix_writer(path, codes.shape, np.dtype(np.int32), column="codes") as write:
-        write(codes)
-
-
-def _read_npy(path: Place, transpose: bool) -> SidMap:
-    values = read_npy_values(path)
-    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iu":
-        raise FileFormatError(
-            f"{path}: {values.dtype} of shape {values.shape} is not a matrix of tokens"
-        )
-    if transpose:
-        values = values.T
-    n, levels = values.shape
-    if n < levels and levels > MOST_LEVELS:
-        raise FileFormatError(
-            f"{path}: {n} items of {levels:,} tokens each; if its rows are levels and its columns "
-            "items, read it with --transpose (transpose=True)"
-        )
-    if values.min() < 0 or values.max() > MOST_CODE:
-        raise FileFormatError(f"{path}: codes from {values.min()} to {values.max()}; not tokens")
-    codes = np.ascontiguousarray(values, dtype=np.int32)
-    return _map(Found(codes, _stored_ids(path, codes)), path)
-
-
-def _stored_ids(path: Place, codes: npt.NDArray[np.int32]) -> Any:
-    """Ids that `_write_npy` left beside a matrix; None where there are none."""
-    beside = ids_beside(path)
-    if not beside.is_file():
-        return None
-    with open_regular(beside) as file:
-        table = read_parquet(file, beside, "export the map again")
-    belongs = (table.schema.metadata or {}).get(CODES_SHA256)
-    if belongs is None:
-        return None  # somebody else's
-    if belongs != _digest(codes):
-        raise IntegrityError(
-            f"{beside}: belongs to other codes than those of {path.name}; export the map again, or "
-            "move it away"
-        )
-    return table.column(0)
-
-
-def _digest(codes: npt.NDArray[np.int32]) -> bytes:
-    return hashlib.sha256(f"{codes.shape}".encode() + codes.tobytes()).hexdigest().encode()

@@ -17,20 +17,29 @@ import numpy.typing as npt
 
 from dqindex.errors import FileFormatError, InputError
 from dqindex.places.place import Place
+from dqindex.sids.vocabulary import Spelling
 from dqindex.vectors.ids import INT64_MAX
 
 # Codes are int32.
 MOST_CODE = 2**31 - 1
 UINT64_MAX = 2**64 - 1
 WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,19}")
-LC_REC_TOKEN = re.compile(r"<([a-z]{1,4})_([0-9]{1,10})>")
 
 
-class Columns(NamedTuple):
-    """Names of the columns, or fields, of a foreign map; None for those that we write."""
+class Layout(NamedTuple):
+    """How a foreign map is laid out, where a format leaves that open.
+
+    Attributes
+    ----------
+    ids, codes : str or None
+        Names of the columns, or fields; None for those that we write.
+    spelling : Spelling
+        How tokens are written as text.
+    """
 
     ids: str | None = None
     codes: str | None = None
+    spelling: Spelling = Spelling()
 
 
 class Found(NamedTuple):
@@ -50,7 +59,7 @@ class Found(NamedTuple):
     sizes: list[int] | None = None
 
 
-def read_csv(file: TextIO, path: Place, columns: Columns) -> Found:
+def read_csv(file: TextIO, path: Place, layout: Layout) -> Found:
     """Ids and tokens, one item a line; a first line of names is optional."""
     rows = _csv_rows(file, path)
     if not rows:
@@ -58,10 +67,10 @@ def read_csv(file: TextIO, path: Place, columns: Columns) -> Found:
     names = rows[0][1] if _is_header(rows) else None
     if names is not None:
         rows = rows[1:]
-    if (columns.ids or columns.codes) and names is None:
+    if (layout.ids or layout.codes) and names is None:
         raise InputError(f"{path}: has no line of names; leave out the names of its columns")
-    id_place = _place(columns.ids, names, path) if names and columns.ids else 0
-    code_place = _place(columns.codes, names, path) if names and columns.codes else None
+    id_place = _place(layout.ids, names, path) if names and layout.ids else 0
+    code_place = _place(layout.codes, names, path) if names and layout.codes else None
     ids, codes = [], []
     width = len(names if names is not None else rows[0][1])
     for line, cells in rows:
@@ -108,49 +117,46 @@ def _number(text: str, where: str) -> int:
     return int(text)
 
 
-def read_jsonl(file: TextIO, path: Place, columns: Columns) -> Found:
+def read_jsonl(file: TextIO, path: Place, layout: Layout) -> Found:
     """One object a line: an id and its tokens."""
-    id_name, code_name = columns.ids or "item_id", columns.codes or "codes"
+    id_name, code_name = layout.ids or "item_id", layout.codes or "codes"
     ids, codes = [], []
     for where, record in _json_lines(file, path):
-        ids.append(_item(field(record, id_name, where), where))
+        ids.append(as_item(field(record, id_name, where), where))
         codes.append(field(record, code_name, where))
     return Found(matrix(codes, path), ids)
 
 
-def read_reverse(file: TextIO, path: Place, columns: Columns) -> Found:
+def read_reverse(file: TextIO, path: Place, layout: Layout) -> Found:
     """One object a line: tokens, and the items that have them."""
-    id_name, code_name = columns.ids or "items", columns.codes or "codes"
+    id_name, code_name = layout.ids or "items", layout.codes or "codes"
     ids, codes = [], []
     for where, record in _json_lines(file, path):
         items = field(record, id_name, where)
         if not isinstance(items, list):
             raise FileFormatError(f"{where}: {id_name!r} is {_short(items)}; it must be a list")
-        ids += [_item(item, where) for item in items]
+        ids += [as_item(item, where) for item in items]
         codes += [field(record, code_name, where)] * len(items)
     return Found(matrix(codes, path), ids)
 
 
-def read_lc_rec(file: TextIO, path: Place, columns: Columns) -> Found:
-    """One object: id to tokens, whose letters tell their levels."""
+def read_lc_rec(file: TextIO, path: Place, layout: Layout) -> Found:
+    """One object: id to tokens, in a list or merged, whose letters tell their levels."""
     items = json_object(file.read(), str(path))
+    pattern, spelling = layout.spelling.pattern(), layout.spelling
+    key = "letter" if "letter" in pattern.groupindex else "level"
     levels: list[str] = []
     codes = []
-    for item, tokens in items.items():
+    for item, text in items.items():
         where = f"{path}, item {item!r}"
-        if not isinstance(tokens, list):
-            raise FileFormatError(f"{where}: {_short(tokens)} is not a list of tokens")
         found = {}
-        for token in tokens:
-            parts = LC_REC_TOKEN.fullmatch(token) if isinstance(token, str) else None
-            if parts is None:
-                raise FileFormatError(f"{where}: token {_short(token)} is not like <a_60>")
-            if parts[1] in found:
-                raise FileFormatError(f"{where}: has two tokens of level {parts[1]!r}")
-            found[parts[1]] = int(parts[2])
-        if not levels:
-            levels = sorted(found, key=lambda letters: (len(letters), letters))
-        if sorted(found, key=lambda letters: (len(letters), letters)) != levels:
+        for parts in _tokens(text, spelling, pattern, where):
+            if parts[key] in found:
+                raise FileFormatError(f"{where}: has two tokens of level {parts[key]!r}")
+            found[parts[key]] = int(parts["code"])
+        order = sorted(found, key=lambda name: (len(name), name))
+        levels = levels or order
+        if order != levels:
             raise FileFormatError(
                 f"{where}: has levels {', '.join(found) or 'none'}, the first item "
                 f"{', '.join(levels)}; all need the same"
@@ -159,7 +165,36 @@ def read_lc_rec(file: TextIO, path: Place, columns: Columns) -> Found:
     return Found(matrix(codes, path), own_ids(list(items)))
 
 
-def read_offset(file: TextIO, path: Place, columns: Columns) -> Found:
+def _tokens(
+    text: Any, spelling: Spelling, pattern: re.Pattern[str], where: str
+) -> Iterator[re.Match[str]]:
+    """The tokens of one item, in a list or merged, without its marks."""
+    begin, end = spelling.begin, spelling.end
+    if not isinstance(text, list | str):
+        raise FileFormatError(f"{where}: {_short(text)} is not a list of tokens")
+    if isinstance(text, str):
+        marked = text.startswith(begin) and text.endswith(end) and len(text) >= len(begin + end)
+        inside: str | list[Any] = text[len(begin) : len(text) - len(end)]
+    else:
+        marked = (not begin or text[:1] == [begin]) and (not end or text[-1:] == [end])
+        inside = text[bool(begin) : len(text) - bool(end)]
+    if not marked:
+        raise FileFormatError(f"{where}: {_short(text)} lacks the marks {begin!r} and {end!r}")
+    place = 0
+    while place < len(inside):
+        if isinstance(inside, str):
+            parts, rest = pattern.match(inside, place), inside[place:]
+            place = parts.end() if parts else place
+        else:
+            rest, place = inside[place], place + 1
+            parts = pattern.fullmatch(rest) if isinstance(rest, str) else None
+        if parts is None:
+            like = "60".join(spelling.around(0))
+            raise FileFormatError(f"{where}: token {_short(rest)} is not like {like}")
+        yield parts
+
+
+def read_offset(file: TextIO, path: Place, layout: Layout) -> Found:
     """One object: id to tokens of one vocabulary, beside the offsets of its levels."""
     record = json_object(file.read(), str(path))
     items = field(record, "items", str(path))
@@ -186,7 +221,7 @@ def read_offset(file: TextIO, path: Place, columns: Columns) -> Found:
     return Found(codes, own_ids(list(items)), sizes.tolist())
 
 
-READERS: dict[str, Callable[[TextIO, Place, Columns], Found]] = {
+READERS: dict[str, Callable[[TextIO, Place, Layout], Found]] = {
     "csv": read_csv,
     "jsonl": read_jsonl,
     "lc-rec": read_lc_rec,
@@ -277,7 +312,13 @@ def field(record: dict[str, Any], name: str, where: str) -> Any:
     return record[name]
 
 
-def _item(value: Any, where: str) -> Any:
+def as_item(value: Any, where: str) -> Any:
+    """An id that JSON holds.
+
+    Raises
+    ------
+    FileFormatError
+    """
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise FileFormatError(f"{where}: the id {_short(value)} is not a whole number or a text")
     return value

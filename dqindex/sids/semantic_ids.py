@@ -31,6 +31,7 @@ from dqindex.sids.lookup import Matches
 from dqindex.sids.map import SidMap
 from dqindex.sids.refit import Churn
 from dqindex.sids.unique import MODES
+from dqindex.sids.vocabulary import LC_REC
 from dqindex.vectors import open_vectors
 
 
@@ -131,6 +132,9 @@ class Refit(NamedTuple):
     codes_column=or_none(text()),
     code_sizes=or_none(integers(1)),
     transpose=boolean(),
+    token=text(),
+    begin=text(),
+    end=text(),
 )
 def read_sids(
     path: str | Path,
@@ -140,6 +144,9 @@ def read_sids(
     codes_column: str | None = None,
     code_sizes: Sequence[int] | None = None,
     transpose: bool = False,
+    token: str = LC_REC,
+    begin: str = "",
+    end: str = "",
 ) -> SemanticIds:
     """Read a map in any of the formats.
 
@@ -156,6 +163,8 @@ def read_sids(
         plus one.
     transpose : bool
         The rows of a ``.npy`` are levels, not items.
+    token, begin, end : str
+        For the format ``lc-rec``: how tokens are written, as `SemanticIds.export` takes them.
 
     Raises
     ------
@@ -172,6 +181,9 @@ def read_sids(
             codes_column=codes_column,
             code_sizes=code_sizes,
             transpose=transpose,
+            token=token,
+            begin=begin,
+            end=end,
         )
     )
 

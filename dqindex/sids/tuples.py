@@ -64,15 +64,23 @@ class TupleRows:
     codes, sizes
         As they were given.
     order : (n,) int64
-        Rows, those of one tuple side by side and ascending.
+        Rows, those of one tuple side by side: by falling priority where one is given, else
+        ascending.
     starts : (m + 1,) int64
         Where in `order` those of each tuple start; its end is the last.
     """
 
-    def __init__(self, codes: npt.NDArray[Any], sizes: list[int]) -> None:
+    def __init__(
+        self, codes: npt.NDArray[Any], sizes: list[int], priority: npt.NDArray[Any] | None = None
+    ) -> None:
         self.codes, self.sizes = codes, list(sizes)
         self._known = TupleSet(codes, sizes)
-        self.order = np.argsort(self._known.numbers, kind="stable")
+        numbers = self._known.numbers
+        self.order = (
+            np.argsort(numbers, kind="stable")
+            if priority is None
+            else np.lexsort((-priority, numbers))
+        )
         self.starts = np.concatenate([[0], np.cumsum(self._known.counts, dtype=np.int64)])
 
     def find(self, wanted: npt.NDArray[Any]) -> tuple[Int64, Int64]:

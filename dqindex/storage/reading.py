@@ -102,8 +102,12 @@ def read_parquet(file: IO[bytes], name: str | Place, remedy: str) -> pa.Table:
         If it is not Parquet, or damaged.
     """
     with content(name, "Parquet", remedy):
+        # Opened anew by Arrow: its threads, which may outlive this call, must not need Python's
+        # lock. Where the interpreter ends then, and torch makes that slow, the process aborts.
         return pq.read_table(
-            pa.PythonFile(file, mode="r"), page_checksum_verification=True, partitioning=None
+            pa.OSFile(f"/dev/fd/{file.fileno()}"),
+            page_checksum_verification=True,
+            partitioning=None,
         )
 
 

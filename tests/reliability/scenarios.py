@@ -91,12 +91,13 @@ def furnish(folder: Path) -> None:
     extracted = semantic_ids(old, n_subspaces=2, n_codewords=16)
     for name in ("extracted.parquet", "refitted.parquet", "appended.parquet", "delta.parquet"):
         extracted.save(folder / name)
-    for name in ("codes.parquet", "out.parquet", "edges.parquet"):
+    for name in ("codes.parquet", "out.parquet", "edges.parquet", "table.parquet"):
         (folder / name).write_bytes((folder / "delta.parquet").read_bytes())
     for name in ("out.jsonl", "map.csv", "map.jsonl", "map.json", "offset.json", "reverse.jsonl"):
         (folder / name).write_text('{"an": "older file"}\n')
     np.save(folder / "tokens.npy", codes)
     np.savez(folder / "trie.npz", codes)
+    (folder / "vocabulary.txt").write_text("older\n")
     (folder / "page.html").write_text("<p>An older page</p>\n")
 
 
@@ -127,6 +128,8 @@ EXPORTS = {
     "npy": "tokens.npy",
     "parquet": "out.parquet",
     "trie": "trie.npz",
+    "table": "table.parquet",
+    "vocabulary": "vocabulary.txt",
 }
 
 

@@ -14,6 +14,7 @@ from dqindex.places.place import place, shown
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.map_file import model_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids
+from dqindex.sids.vocabulary import LC_REC
 from dqindex.storage.lock import WAIT_SECONDS, exclusive
 
 model = click.option(
@@ -64,6 +65,9 @@ def read_any(
     codes_column: str | None = None,
     code_sizes: tuple[int, ...] = (),
     transpose: bool = False,
+    token: str = LC_REC,
+    begin: str = "",
+    end: str = "",
 ) -> SemanticIds:
     """The map, own or foreign, that the options of `options.foreign` describe."""
     return read_sids(
@@ -73,6 +77,9 @@ def read_any(
         codes_column=codes_column,
         code_sizes=code_sizes or None,
         transpose=transpose,
+        token=token,
+        begin=begin,
+        end=end,
     )
 
 
