@@ -136,7 +136,14 @@ def test_filters_by_ids():
     ids = [f"item {row}" for row in range(400)]
     index = build_index(open_vectors(X[:400], ids=ids), "DQ2,IVF4,PQ2x4")
     some = ["item 7", "item 300", "nobody"]
-    for given in (some, tuple(some), np.array(some), pa.array(some), pa.chunked_array([some])):
+    for given in (
+        some,
+        tuple(some),
+        set(some),
+        np.array(some),
+        pa.array(some),
+        pa.chunked_array([some]),
+    ):
         assert set(index.search(QUERIES, 5, filter=given).ids.ravel()) == {*some[:2], None}
     assert (index.search(QUERIES, 5, filter=[]).positions == -1).all()
     assert (index.search(QUERIES, 5, exclude=ids).positions == -1).all()

@@ -219,10 +219,7 @@ class DQIndex(SearchableIndex):
             self.manifest = {**self.manifest, "n": self.n}
 
     def _check_true(self) -> None:
-        if self._names.plain and self.n > self._names.n:
-            # Added to the FAISS index directly: their rows are their ids.
-            self._names = Names(None, self.n)
-        check_true(self.index, self._names, self._labels(), self._witness)
+        check_true(self.index, self.names, self._labels(), self._witness)
 
     # Store.
 

@@ -157,6 +157,7 @@ class Names:
         """
         if isinstance(chosen, str | bytes) or not hasattr(chosen, "__len__"):
             raise InputError(f"{what} is {chosen!r}; give a list of ids, or a boolean array")
+        chosen = list(chosen) if isinstance(chosen, set | frozenset) else chosen
         flags = np.asarray(chosen)
         if flags.dtype == np.bool_:
             if flags.shape != (self.n,):

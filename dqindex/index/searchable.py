@@ -32,6 +32,7 @@ from dqindex.index.parameters import (
 from dqindex.index.places import Places
 from dqindex.index.ranges import Within
 from dqindex.index.searching import Search
+from dqindex.index.truth import check_number
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
 from dqindex.vectors import open_vectors
@@ -77,8 +78,9 @@ class SearchableIndex:
         return self.n
 
     def __contains__(self, id_: object) -> bool:
+        names = self.names
         try:
-            return bool(self._names.find([id_])[0] >= 0)
+            return bool(names.find([id_])[0] >= 0)
         except InputError:
             return False
 
@@ -100,11 +102,22 @@ class SearchableIndex:
     @property
     def ids(self) -> pa.Array | None:
         """The ids by row, or None where they are 0 … n - 1."""
-        return self._names.array
+        return self.names.array
 
     @property
     def names(self) -> Names:
-        """The ids by row, and how they go on."""
+        """The ids by row, and how they go on.
+
+        Raises
+        ------
+        InputError
+            If the FAISS index was changed directly, so that they no longer fit.
+        """
+        if self.n > self._names.n and self._names.plain:
+            # Their rows are their ids.
+            self._names = Names(None, self.n)
+            self._known_places = None
+        check_number(self.index, self._names)
         return self._names
 
     @property
@@ -169,7 +182,7 @@ class SearchableIndex:
         settings = check_parameters(parameters, self.index, self.spec)
         array = self._queries(queries)
         mask = self._mask(filter, exclude)
-        names, labels = self._names, self._labels()
+        names, labels = self.names, self._labels()
         with thread_limit(threads):
             self._prepare()
             with self._apart(settings) as own:
@@ -211,7 +224,7 @@ class SearchableIndex:
         settings = check_parameters(parameters, self.index, self.spec)
         array = self._queries(queries)
         mask = self._mask(filter, exclude)
-        names, labels = self._names, self._labels()
+        names, labels = self.names, self._labels()
         with thread_limit(threads):
             self._prepare()
             with self._apart(settings) as own:
@@ -233,7 +246,7 @@ class SearchableIndex:
             If a transform cannot be undone.
         """
         check_lookable(self.index, self.spec, "reconstruction")
-        rows = self._names.rows(ids)
+        rows = self.names.rows(ids)
         return reconstruct(self.index, rows, self._places, self.spec)
 
     @contextmanager
@@ -264,14 +277,14 @@ class SearchableIndex:
         """The rows that may be found; None for all."""
         if chosen is not None or excluded is not None:
             check_lookable(self.index, self.spec, "filter")
-        mask = None if chosen is None else self._names.mask(chosen, "filter")
+        mask = None if chosen is None else self.names.mask(chosen, "filter")
         if excluded is not None:
-            out = self._names.mask(excluded, "exclude")
+            out = self.names.mask(excluded, "exclude")
             mask = ~out if mask is None else mask & ~out
         return mask
 
     def _labels(self) -> Labels:
-        return Labels(self._names, self.embeds_ids)
+        return Labels(self.names, self.embeds_ids)
 
     def _places(self, core: Any) -> Places:
         """Where the rows are in the lists; found once, until the index changes."""

@@ -44,6 +44,20 @@ def _flat_codes_at(index: Any, rows: Int64) -> list[Bytes]:
     return [codes_at(one, rows) for one in flat]
 
 
+def check_number(index: Any, names: Names) -> None:
+    """Refuse an index that holds more or fewer vectors than there are ids.
+
+    Raises
+    ------
+    InputError
+    """
+    if index.ntotal != names.n:
+        raise InputError(
+            f"the FAISS index holds {index.ntotal} vectors, and there are ids for {names.n}: "
+            f"{REMEDY}"
+        )
+
+
 def check_true(index: Any, names: Names, labels: Labels, witness: Witness | None) -> None:
     """Refuse an index that was changed past its ids, so that labels and names no longer agree.
 
@@ -51,11 +65,8 @@ def check_true(index: Any, names: Names, labels: Labels, witness: Witness | None
     ------
     InputError
     """
+    check_number(index, names)
     n = int(index.ntotal)
-    if n != names.n:
-        raise InputError(
-            f"the FAISS index holds {n} vectors, and there are ids for {names.n}: {REMEDY}"
-        )
     if witness is not None and not witness.agrees(index):
         raise InputError(f"the FAISS index holds other vectors in the rows of its ids: {REMEDY}")
     core = dissect(index).core
