@@ -205,3 +205,33 @@ def test_where_faiss_does_not_tell_vectors_apart(spec):
             ask()
     index.add(X[:3])
     assert len(index) == 403
+
+
+@pytest.mark.parametrize("spec", ["DQ4,PQ4x4fs", "DQ4,IVF64,PQ4x4fs"])
+def test_what_fast_scan_did_not_find_is_looked_for_again(spec, monkeypatch):
+    """FAISS does so now and then; here each time, for one query."""
+    index = built(spec, "l2")
+    right = index.search(QUERIES, K, parameters=everything(spec))
+    plain = type(index.index).search
+
+    def forgetful(self: Any, x: Any, k: int, **more: Any) -> Any:
+        distances, labels = plain(self, x, k, **more)
+        distances[2, K // 2 :], labels[2, K // 2 :] = np.finfo(np.float32).max, -1
+        return distances, labels
+
+    monkeypatch.setattr(type(index.index), "search", forgetful)
+    found = index.search(QUERIES, K, parameters=everything(spec))
+    assert (found.positions >= 0).all()
+    near = compared(spec, "l2")
+    np.testing.assert_allclose(
+        np.take_along_axis(near, found.positions, 1),
+        np.take_along_axis(near, right.positions, 1),
+        atol=3 * slack(spec, near),
+    )
+
+
+def test_lists_that_hold_too_few_give_fewer():
+    index = build_index(X[:300], "IVF64,PQ4x4fs")
+    found = index.search(QUERIES, 50, parameters={"nprobe": 1})
+    assert (found.positions < 0).any()
+    assert (found.positions[:, 0] >= 0).all()

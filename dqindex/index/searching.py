@@ -89,13 +89,16 @@ class Search:
 
         It rounds a query's table of distances to bytes, and divides by the table's span. Where all
         codewords are equally far there is none, and what comes back is NaN; a refinement passes on
-        that there are no neighbours. Flat codes are all compared, so that there must be k; but now
-        and then FAISS 1.15 finds none for a query, and does when it is asked again.
+        that there are no neighbours. And now and then FAISS 1.15 finds none for a query, and does
+        when it is asked again: there are k where that many were compared.
         """
-        spoilt = np.isnan(distances).any(axis=1)
-        flat = isinstance(_core(self.index), faiss.IndexFastScan)
-        if flat or _is_refined(self.index):
+        spoilt = np.asarray(np.isnan(distances).any(axis=1))
+        if _is_refined(self.index):
             spoilt |= (labels < 0).all(axis=1)
+        elif self.mask is None:
+            short = np.flatnonzero((labels < 0).any(axis=1))
+            if len(short):
+                spoilt[short] |= compared(self.index, x[short], self.settings) >= k
         rows = np.flatnonzero(spoilt)
         if len(rows):
             everything = np.ones(self.index.ntotal, dtype=bool)
@@ -152,6 +155,22 @@ def empty(n: int, k: int, metric: int) -> Found:
     largest = np.finfo(np.float32).max
     fill = np.clip(worst, -largest, largest)
     return np.full((n, k), fill, dtype=np.float32), np.full((n, k), -1, dtype=np.int64)
+
+
+def compared(index: Any, x: Float32, settings: Settings) -> Int64:
+    """How many vectors each query is compared with: those in the lists that it probes."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return compared(index.index, through(index, x), settings)
+    if not isinstance(index, faiss.IndexIVF):
+        return np.full(len(x), int(index.ntotal))
+    if settings.get("max_codes", index.max_codes):
+        return np.zeros(len(x), dtype=np.int64)
+    sizes = np.array([index.get_list_size(number) for number in range(index.nlist)])
+    probes = min(settings.get("nprobe", index.nprobe), index.nlist)
+    _, lists = index.quantizer.search(np.ascontiguousarray(x), probes)
+    held: Int64 = np.where(lists >= 0, sizes[lists], 0).sum(1)
+    return held
 
 
 def _graph_of(index: Any) -> Any:
