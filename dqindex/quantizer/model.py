@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,6 @@ from dqindex._parameters import (
     check,
     checked,
     instance,
-    integer,
-    integers,
     iterable,
     or_none,
     path,
@@ -28,17 +26,16 @@ from dqindex.errors import InputError
 from dqindex.parallel.pieces import cut
 from dqindex.parallel.threads import parallel_map
 from dqindex.places.place import Place, place
-from dqindex.quantizer.blocks import EQUAL, check_widths, learn_scale, scale_rule, scaled
+from dqindex.quantizer.blocks import learn_scale, scaled
 from dqindex.quantizer.code_table import encode_table
 from dqindex.quantizer.codebooks import ProductCodebooks
 from dqindex.quantizer.coder import Coder
 from dqindex.quantizer.encoding import check_codes, code_dtype
-from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.losses import Losses, losses_of
 from dqindex.quantizer.model_file import FORMAT, pack, unpack
 from dqindex.quantizer.parts import Parts, learn_parts
-from dqindex.quantizer.shares import check_share
+from dqindex.quantizer.settings import ModelSettings
 from dqindex.quantizer.transform import DQTransform
 from dqindex.storage.files import atomic_file
 from dqindex.storage.records import Record
@@ -48,14 +45,8 @@ from dqindex.vectors.extent import check_longest, row_norms
 from dqindex.vectors.least import sample_of_parts
 from dqindex.vectors.matrix import check_blocks, check_matrix
 
-Part = TypeVar("Part", DQTransform, ProductCodebooks)
 
-
-# Joint training looks at no fewer prefixes than this, whatever the beam of encoding.
-LEAST_BEAM = 8
-
-
-class DQModel(Estimator):
+class DQModel(ModelSettings):
     """The DQ-VAE of arXiv 2508.11194 as product quantisation on balanced principal axes.
 
     Parameters
@@ -114,74 +105,13 @@ class DQModel(Estimator):
     """
 
     _fitted: ClassVar[str] = "codebooks_"
-    _parameters: ClassVar = {
-        **DQTransform._parameters,
-        **ProductCodebooks._parameters,
-        "coarse": integers(1),
-        "polish": integer(0),
-        "beam": integer(1),
-        "block_widths": integers(1),
-        "block_scale": scale_rule(),
-    }
-
     transform_: DQTransform
     codebooks_: ProductCodebooks
     coarse_: list[Float32]
     scale_: Float64 | None
     n_features_in_: int
 
-    def __init__(
-        self,
-        n_subspaces: int = 8,
-        n_codewords: int | list[int] = 256,
-        *,
-        coarse: Sequence[int] = (),
-        polish: int = 0,
-        beam: int = 1,
-        n_components: int | None = None,
-        balance: str = "variance",
-        center: bool = True,
-        seed: int = 0,
-        n_iter: int = 16,
-        n_redo: int = 1,
-        init: str = "k-means++",
-        max_points_per_codeword: int = 256,
-        max_share: float | None = None,
-        block_widths: Sequence[int] = (),
-        block_scale: str | Sequence[float] = EQUAL,
-    ) -> None:
-        self.n_subspaces = n_subspaces
-        self.n_codewords = n_codewords
-        self.coarse = coarse
-        self.polish = polish
-        self.beam = beam
-        self.n_components = n_components
-        self.balance = balance
-        self.center = center
-        self.seed = seed
-        self.n_iter = n_iter
-        self.n_redo = n_redo
-        self.init = init
-        self.max_points_per_codeword = max_points_per_codeword
-        self.max_share = max_share
-        self.block_widths = block_widths
-        self.block_scale = block_scale
-
     # Learning.
-
-    def _part(self, kind: type[Part]) -> Part:
-        """An unfitted part with this model's settings."""
-        return kind(**{name: getattr(self, name) for name in kind.parameter_names()})
-
-    def codebook_sizes(self) -> list[int]:
-        """Codewords of each subspace, as asked for."""
-        return self._part(ProductCodebooks).sizes()
-
-    def training_rows(self, d: int) -> int:
-        """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
-        check("DQModel.training_rows", "d", d, integer(1))
-        largest = max([*self.codebook_sizes(), *self.coarse])
-        return max(self.max_points_per_codeword * largest, 100 * d)
 
     def fit(self, X: Any, y: Any = None, *, progress: Progress | None = None) -> DQModel:
         """Learn everything from a uniform sample of `X` and return self.
@@ -260,32 +190,11 @@ class DQModel(Estimator):
         )
         return self._take(parts._replace(scale=scale))
 
-    def check_settings(self, d: int) -> None:
-        """Refuse settings that can't be together, or are not for vectors of width `d`.
-
-        Raises
-        ------
-        InputError
-        """
-        check("DQModel.check_settings", "d", d, integer(1))
-        self._check_params()
-        check_widths(self.block_widths, self.block_scale, d)
-        check_share(self.max_share, [*self.coarse, *self.codebook_sizes()])
-        if self.max_share is not None and self.polish:
-            raise InputError(
-                f"max_share is {self.max_share:g}, but {self.polish} rounds of polish would move "
-                "the codewords again; leave one of them out"
-            )
-
     def _take(self, parts: Parts) -> DQModel:
         """Have `parts` as what was learned, and return self."""
         self.transform_, self.codebooks_, self.coarse_, self.scale_ = parts
         self.n_features_in_ = parts.transform.n_features_in_
         return self
-
-    def joint_width(self) -> int:
-        """Prefixes that joint training keeps."""
-        return max(self.beam, LEAST_BEAM)
 
     @classmethod
     def rq(cls, n_levels: int = 4, n_codewords: int | list[int] = 256, **settings: Any) -> DQModel:
