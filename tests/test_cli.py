@@ -280,7 +280,7 @@ def test_unwritable_folder(base, run):
 
 # The command line, whose progress stops at a step and waits.
 STOPPED_AT = """
-import sys
+import signal, sys
 from contextlib import contextmanager
 import dqindex.cli.build
 from dqindex.cli import main
@@ -294,6 +294,7 @@ def progress(quiet):
     yield report
 
 dqindex.cli.build.progress = progress
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background
 main(sys.argv[2:])
 """
 
