@@ -60,7 +60,7 @@ def find_duplicates(
     hashes = np.empty(len(vectors), dtype=np.uint64)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        hashes[part] = _hashes(vectors[part])
+        hashes[part] = row_hashes(vectors[part])
     order = np.lexsort((rows, hashes, numbers))
     same = (np.diff(numbers[order]) == 0) & (np.diff(hashes[order]) == 0)
     for start in range(0, len(same), ROWS_AT_ONCE):
@@ -87,7 +87,7 @@ def find_duplicates(
     )
 
 
-def _hashes(vectors: Float32) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def row_hashes(vectors: Float32) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """64 bits a row, that depend on all of its values: equal rows have equal ones."""
     # Adding 0 makes -0 and 0 the same, as they are.
     values = (vectors + np.float32(0)).view(np.uint32).astype(np.uint64)

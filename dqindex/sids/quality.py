@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from dqindex._parameters import checked, instance, integer, or_none
 from dqindex._types import Float32, Int64, Tokens
 from dqindex.errors import InputError
 from dqindex.evaluation import exact_neighbors, recall_at, without_self
+from dqindex.sids.collisions import prefixes, same_vector_share, unseen_shares, worst_groups
 from dqindex.sids.map import SidMap
 from dqindex.sids.matching import in_one_type
-from dqindex.sids.tuples import TupleSet
+from dqindex.sids.tuples import TupleRows
 from dqindex.vectors import VectorSource, open_vectors
 
 # Items that pairwise information between levels is estimated on, and queries and items that
@@ -25,7 +27,10 @@ NEIGHBOR_ROWS = 50_000
 NEIGHBORS = 10
 
 
-def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
+@checked(published=or_none(instance(SidMap)), seed=integer(0))
+def evaluate(
+    sids: SidMap, vectors: Any = None, *, published: SidMap | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Figures of a map; with `vectors`, also what it keeps of their geometry.
 
     Parameters
@@ -35,6 +40,8 @@ def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, A
     vectors : array (n, d), path, or VectorSource, optional
         The items' vectors: joined by id where both have ids (others may be among them), else in
         the map's order.
+    published : SidMap, optional
+        Where `sids` are items that were added to a map: that map as it was before.
     seed : int
         Of the samples that are drawn from large maps.
 
@@ -49,6 +56,15 @@ def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, A
           ``singleton_share``: items alone at their ID; ``largest_group``;
         - ``gini``: of the sizes of the groups of items that share an ID, 0 if all are equal;
           ``entropy_ratio``: entropy of the IDs over log n, 1 if all are unique;
+          ``entropy_capacity_ratio``: the same entropy over the log of how many IDs there can be
+          (the product of the sizes), as TorchEasyRec has it;
+        - ``prefixes``: for each number of first tokens, its ``length``, the ``unique_share`` of the
+          prefixes and their ``largest_group``; with `published` also ``unseen_share``: items with
+          a prefix that no published item has;
+        - ``worst_groups``: of the up to ten IDs that most items share, the codes, how many
+          ``items``, and the ``ids`` of the first five;
+        - with vectors, ``same_vector_share``: of the items beyond the first of each ID, those
+          whose vector another item of that ID has, which no codes could tell apart;
         - ``levels``: for each level its size, coverage (share of codes in use), dead codes, and
           perplexity (2 to the entropy);
         - ``mutual_information``: between every two levels, adjusted for chance: 0 for independent
@@ -61,14 +77,17 @@ def evaluate(sids: SidMap, vectors: Any = None, *, seed: int = 0) -> dict[str, A
     Raises
     ------
     InputError
-        If the vectors are not those of the items.
+        If the vectors are not those of the items, or the published map has IDs of another length.
     """
     geometry = None
     if vectors is not None:
         source = open_vectors(vectors)
         geometry = _Geometry(source, _rows_of(sids, source), seed)
+    unseen = None if published is None else unseen_shares(sids, published)
     result: dict[str, Any] = {"n": len(sids), "sizes_guessed": sids.sizes_guessed}
     result["after"] = _figures(sids, sids.codes, sids.sizes, geometry, seed)
+    for prefix, share in zip(result["after"]["prefixes"], unseen or [], strict=False):
+        prefix["unseen_share"] = share
     changed = sids.codes.shape != sids.base_codes.shape or not np.array_equal(
         sids.codes, sids.base_codes
     )
@@ -106,18 +125,24 @@ def _figures(
     seed: int,
 ) -> dict[str, Any]:
     n = len(codes)
-    counts = TupleSet(codes, sizes).counts
+    rows = TupleRows(codes, sizes)
+    counts = np.diff(rows.starts)
+    entropy, capacity = _entropy(counts), float(np.log(np.array(sizes, dtype=np.float64)).sum())
     figures: dict[str, Any] = {
         "unique_share": len(counts) / n,
         "collision_rate": 1 - len(counts) / n,
         "singleton_share": float((counts == 1).sum()) / n,
         "largest_group": int(counts.max()),
         "gini": _gini(counts),
-        "entropy_ratio": _entropy(counts) / np.log(n) if n > 1 else 1.0,
+        "entropy_ratio": float(entropy / np.log(n)) if n > 1 else 1.0,
+        "entropy_capacity_ratio": entropy / capacity if capacity > 0 else 1.0,
         "levels": [_level(codes[:, level], size) for level, size in enumerate(sizes)],
         "mutual_information": _mutual_information(codes, sizes, seed),
+        "prefixes": prefixes(codes),
+        "worst_groups": worst_groups(rows, sids.item_ids),
     }
     if geometry is not None:
+        figures["same_vector_share"] = same_vector_share(rows, geometry.source, geometry.places)
         figures.update(geometry.figures(sids, codes))
     elif codes is sids.codes and np.isfinite(sids.distortion).all():
         figures["distortion"] = float(sids.distortion.mean(dtype=np.float64))
@@ -181,6 +206,7 @@ class _Geometry:
     """Exact neighbours of a sample of items, found once for both sets of tokens."""
 
     def __init__(self, source: VectorSource, places: Int64, seed: int) -> None:
+        self.source, self.places = source, places
         rng = np.random.default_rng(seed)
         n = len(places)
         rows = np.arange(n) if n <= NEIGHBOR_ROWS else np.sort(rng.choice(n, NEIGHBOR_ROWS, False))

@@ -78,10 +78,11 @@ class SemanticIds(SidMap):
         """As stored: item_id, codes, base_codes, distortion, with the origin in the metadata."""
         return map_file.table_of(self, rows)
 
-    @checked(seed=integer(0))
-    def evaluate(self, vectors: Any = None, *, seed: int = 0) -> dict[str, Any]:
+    def evaluate(
+        self, vectors: Any = None, *, published: SidMap | None = None, seed: int = 0
+    ) -> dict[str, Any]:
         """Figures of the map: see `dqindex.sids.quality.evaluate`."""
-        return quality.evaluate(self, vectors, seed=seed)
+        return quality.evaluate(self, vectors, published=published, seed=seed)
 
     def find(self, tuples: Any) -> Matches:
         """The items that have each of some token tuples: see `dqindex.sids.lookup.find`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -10,8 +11,10 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import loading
 from dqindex.cli.terminal import say, table
+from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
 from dqindex.places.place import place
+from dqindex.sids.conditions import Condition, holding, parse
 
 FIGURES = (
     "unique_share",
@@ -20,11 +23,22 @@ FIGURES = (
     "largest_group",
     "gini",
     "entropy_ratio",
+    "entropy_capacity_ratio",
+    "same_vector_share",
     "distortion",
     "r_squared",
     "neighbors_decoded",
     "neighbors_tokens",
 )
+
+
+def _conditions(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> list[Condition]:
+    try:
+        return [parse(text) for text in texts]
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command("evaluate")
@@ -35,6 +49,22 @@ FIGURES = (
     type=options.PATH,
     help="The items' vectors: adds distortion and neighbourhoods. Joined by id where MAP and "
     "ITEMS have ids, else in the map's order.",
+)
+@click.option(
+    "--published",
+    metavar="MAP",
+    help="Where MAP has items that were added ('append --delta'): the map before. Adds, for every "
+    "length, the share of them whose prefix no published item has.",
+)
+@click.option(
+    "--fail-if",
+    "conditions",
+    multiple=True,
+    callback=_conditions,
+    metavar="CONDITION",
+    help="Exit with 1 if it holds, as collision_rate>0.01; may be given several times. Figures are "
+    "named as in --json: of the published tokens, or before.collision_rate; "
+    "prefixes.1.largest_group, levels.0.coverage.",
 )
 @options.foreign
 @loading.model
@@ -49,6 +79,8 @@ FIGURES = (
 def command(
     map_path: str,
     vectors: str | None,
+    published: str | None,
+    conditions: list[Condition],
     model_path: str | None,
     vector_column: str | None,
     vector_id_column: str | None,
@@ -59,13 +91,24 @@ def command(
     as_json: bool,
     **foreign: Any,
 ) -> None:
-    """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry."""
+    """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry.
+
+    entropy_ratio is the entropy of the IDs over log n, 1 if all are unique; entropy_capacity_ratio
+    is over the log of how many IDs there can be, as TorchEasyRec has it. same_vector_share: of the
+    items beyond the first of each ID, those whose vector another item of that ID has, which no
+    codes could tell apart.
+    """
     sids = loading.with_model(loading.read_any(map_path, **foreign), map_path, model_path)
     source = None
     if vectors is not None:
         source = options.open_source(vectors, vector_column, vector_id_column, ids_path)
     with thread_limit(threads):
-        figures = sids.evaluate(source, seed=seed)
+        before = None if published is None else loading.read_any(published)
+        figures = sids.evaluate(source, published=before, seed=seed)
+    try:
+        failed = holding(figures, conditions)
+    except InputError as error:
+        raise click.UsageError(f"--fail-if: {error}") from None
     if sids.sizes_guessed:
         say(
             "the map does not say how many codes its levels have: the largest code plus one is "
@@ -76,6 +119,10 @@ def command(
         click.echo(json.dumps(figures, indent=2))
     else:
         _print(place(map_path).name, figures)
+    for condition, value in failed:
+        click.echo(f"failed: {condition.figure} is {value:g}, and so {condition}", err=True)
+    if failed:
+        sys.exit(1)
 
 
 def _print(name: str, figures: dict[str, Any]) -> None:
@@ -113,6 +160,39 @@ def _print(name: str, figures: dict[str, Any]) -> None:
             for place, level in enumerate(figures["after"]["levels"])
         ],
     )
+    _print_groups(figures["after"])
+
+
+def _print_groups(figures: dict[str, Any]) -> None:
+    """How many items share the start of an ID, and which share all of one."""
+    unseen = "unseen_share" in figures["prefixes"][0]
+    table(
+        "Prefixes",
+        ["tokens", "unique share", "largest group", *(["never published"] if unseen else [])],
+        [
+            [
+                prefix["length"],
+                f"{prefix['unique_share']:.2%}",
+                prefix["largest_group"],
+                *([f"{prefix['unseen_share']:.2%}"] if unseen else []),
+            ]
+            for prefix in figures["prefixes"]
+        ],
+    )
+    if figures["worst_groups"]:
+        table(
+            "IDs that most items share",
+            ["codes", "items", "ids"],
+            [
+                [
+                    " ".join(map(str, group["codes"])),
+                    group["items"],
+                    " ".join(map(str, group["ids"]))
+                    + " ..." * (group["items"] > len(group["ids"])),
+                ]
+                for group in figures["worst_groups"]
+            ],
+        )
 
 
 def _text(value: Any) -> str:
