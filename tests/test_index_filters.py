@@ -12,6 +12,7 @@ from conftest import clustered
 
 from dqindex import build_index, open_vectors
 from dqindex.errors import InputError, SpecError
+from dqindex.index import searching
 from dqindex.index.anatomy import dissect
 
 N, D, K = 10_000, 8, 10
@@ -130,6 +131,20 @@ def test_more_lists_are_probed_than_were_asked_for():
     assert not np.isin(plain, farthest).any()
     found = index.search(query, K, filter=farthest, parameters={"nprobe": 1}).positions
     assert sorted(found[0].tolist()) == sorted(farthest.tolist())
+
+
+@pytest.mark.parametrize("spec", ["DQ4,IVF64,PQ4x6", "DQ4,IVF64,PQ4x4fs,Refine(SQ8)"])
+def test_more_lists_are_probed_before_all_codes_are_compared(spec, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(searching, "scan", never)
+    chosen = np.arange(N) % 3 == 0
+    plain = built(spec, "l2").search(QUERIES, 90, parameters={"nprobe": 1})
+    assert (chosen[plain.positions].sum(1) < 60).any()
+    found = built(spec, "l2").search(QUERIES, 60, filter=chosen, parameters={"nprobe": 1})
+    assert chosen[found.positions].all()
+    assert (found.positions >= 0).all()
 
 
 def test_filters_by_ids():

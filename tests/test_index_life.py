@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -252,13 +253,13 @@ def test_an_index_equals_the_list_of_its_vectors(spec, metric, stock, request):
     template = build_index(vectors(TRAINED, seed=0), spec, metric=metric)
     machine = type("Life", (Life,), {"trained": template, "stock": stock})
     run_state_machine_as_test(
-        machine,
+        # Each case goes its own way, the same one every time.
+        seed(zlib.crc32(f"{spec} {metric}".encode()))(machine),
         settings=settings(
-            max_examples=60 if long else 2,
-            stateful_step_count=20 if long else 8,
+            max_examples=40 if long else 2,
+            stateful_step_count=20 if long else 10,
             deadline=None,
             database=None,
-            derandomize=not long,
             phases=list(Phase) if long else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
