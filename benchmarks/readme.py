@@ -292,6 +292,44 @@ def sids_methods() -> str:
     return markdown(columns, rows) + made_by(record)
 
 
+def sids_churn() -> str:
+    """Items that a refit changes, and the distortion after it, by what a new ID must be worth."""
+    record = result("sids_churn")
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in record["rows"]:
+        found.setdefault((row["change"], row["method"]), []).append(row)
+    worths = [row["worth"] for row in next(iter(found.values()))]
+    rows = [
+        [
+            change,
+            method,
+            *(f"{row['items_changed']:.1%}, {row['distortion']:.3f}" for row in some),
+            f"{some[0]['fresh_fit']:.3f}",
+        ]
+        for (change, method), some in found.items()
+    ]
+    columns = ["what has changed", "map", *(f"worth {worth:g}" for worth in worths), "fresh fit"]
+    return markdown(columns, rows) + made_by(record)
+
+
+def sids_shares() -> str:
+    """The largest share of vectors that one code has, and the distortion, under a bound."""
+    record = result("sids_shares")
+    rows = [
+        [
+            row["data"],
+            row["method"],
+            "none" if row["max_share"] is None else f"{row['max_share']:.1%}",
+            f"{row['largest']:.2%} ({row['largest_held_out']:.2%})",
+            f"{row['distortion']:.4f} ({row['held_out']:.4f})",
+            f"{row['seconds']:.1f} s",
+        ]
+        for row in record["rows"]
+    ]
+    columns = ["data", "method", "bound", "largest share", "distortion", "time"]
+    return markdown(columns, rows) + made_by(record)
+
+
 def sids_life() -> str:
     """A map, a foreign map, new items, and a refit."""
     record = result("sids_life")
@@ -449,6 +487,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sids-scale": sids_scale,
     "sids-methods": sids_methods,
     "sids-life": sids_life,
+    "sids-churn": sids_churn,
+    "sids-shares": sids_shares,
     "life": life,
 }
 

@@ -4,6 +4,7 @@ python benchmarks/sids.py scale
 python benchmarks/sids.py methods --data FILE [--data FILE]
 python benchmarks/sids.py life --data FILE [--foreign MAP]
 python benchmarks/sids.py churn --data FILE [--data FILE]
+python benchmarks/sids.py shares --data FILE [--data FILE]
 """
 
 from __future__ import annotations
@@ -324,10 +325,51 @@ def churn(arguments: argparse.Namespace) -> None:
     common.write("sids_churn", rows)
 
 
+SHARES = (None, 0.02, 0.01, 0.006)
+
+
+def shares(arguments: argparse.Namespace) -> None:
+    """What it costs to bound the share of vectors that one code has; also on held-out vectors."""
+    rows = []
+    for data in arguments.data:
+        name, x = common.load(data)
+        if arguments.sizes:
+            x = x[: arguments.sizes[0]]
+        held = np.random.default_rng(0).random(len(x)) < HELD_OUT
+        energy = float(x.var(axis=0, dtype=np.float64).sum())
+        for method, settings in REFITTED.items():
+            for share in SHARES:
+                kind, plain = settings.get("method", "dq"), {"polish": 0, "beam": 1}
+                shape = {key: value for key, value in settings.items() if key != "method"}
+                model = new_model(kind, **shape, **plain, max_share=share)
+                began = time.perf_counter()
+                model.fit(x[~held])
+                seconds = time.perf_counter() - began
+                lost, largest = [], []
+                for part in (x[~held], x[held]):
+                    codes = model.encode(part)
+                    lost.append(dqindex.distortion(part, model.decode(codes)) / energy)
+                    largest.append(max(np.bincount(one).max() for one in codes.T) / len(part))
+                row = {
+                    "data": name,
+                    "n": len(x),
+                    "method": method,
+                    "max_share": share,
+                    "largest": round(float(largest[0]), 4),
+                    "largest_held_out": round(float(largest[1]), 4),
+                    "distortion": round(lost[0], 4),
+                    "held_out": round(lost[1], 4),
+                    "seconds": round(seconds, 2),
+                }
+                rows.append(row)
+                print(row, flush=True)
+    common.write("sids_shares", rows, held_out=HELD_OUT)
+
+
 def main() -> None:
-    """One of the four."""
+    """One of the five."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["scale", "methods", "life", "churn"])
+    parser.add_argument("what", choices=["scale", "methods", "life", "churn", "shares"])
     parser.add_argument("--data", action="append", default=[])
     parser.add_argument("--method", action="append", choices=list(METHODS))
     parser.add_argument("--tokens", action="append", type=int)
@@ -335,7 +377,8 @@ def main() -> None:
     parser.add_argument("--foreign", help="another system's map of the same items")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
-    {"scale": scale, "methods": methods, "life": life, "churn": churn}[arguments.what](arguments)
+    commands = {"scale": scale, "methods": methods, "life": life, "churn": churn, "shares": shares}
+    commands[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def test_functions_have_those_of_the_model(function):
 def test_methods_have_the_rounds_and_the_beam_that_are_told():
     assert [(one.polish, one.beam) for one in (new_model("dq", 4), new_model("rq", 4))] == [
         (0, 1),
-        (5, 8),
+        (6, 8),
     ]
-    assert "by default 5 where" in (inspect.getdoc(new_model) or "")
+    assert "by default 6 where" in (inspect.getdoc(new_model) or "")
     assert "by default 8 where" in (inspect.getdoc(new_model) or "")
     assert defaults(DQModel.rq)["n_levels"] == 4
 

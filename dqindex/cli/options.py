@@ -243,7 +243,7 @@ family = compose(
     click.option(
         "--polish",
         type=click.IntRange(min=0),
-        help="Rounds of training all parts together, at most.  [default: 5 with rq or --coarse, "
+        help="Rounds of training all parts together, at most.  [default: 6 with rq or --coarse, "
         "else 0]",
     ),
     click.option(

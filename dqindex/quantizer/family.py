@@ -17,7 +17,7 @@ from dqindex.quantizer.model import DQModel
 METHODS = ("dq", "rq")
 # Where tokens depend on each other: rounds of joint training, and prefixes kept in encoding.
 # Measured (benchmarks/sids.py): more gain less than 1 % of the distortion.
-POLISH_ROUNDS = 5
+POLISH_ROUNDS = 6
 BEAM = 8
 
 
@@ -51,7 +51,7 @@ def new_model(
     coarse : sequence of ints
         Sizes of residual levels in front of ``dq``.
     polish : int, optional
-        Rounds of joint training, at most; by default 5 where there are residual levels and no
+        Rounds of joint training, at most; by default 6 where there are residual levels and no
         `max_share`, else none.
     beam : int, optional
         Prefixes that encoding keeps; by default 8 where there are residual levels

@@ -238,7 +238,7 @@ def semantic_ids(
     n_subspaces, n_codewords, coarse, balance, max_share, block_widths, block_scale, seed
         Of the model that is fitted: see `DQModel`.
     polish, beam : int, optional
-        Rounds of joint training, and prefixes that encoding keeps: by default 5 and 8 where
+        Rounds of joint training, and prefixes that encoding keeps: by default 6 and 8 where
         tokens depend on each other (``rq``, or with `coarse`), else 0 and 1.
     model : DQModel, optional
         A fitted model to use instead.
