@@ -21,7 +21,7 @@ def changes(record: dict[str, Any]) -> Table:
     """Read, change, write: ours beside FAISS's."""
     rows = []
     for row in [*of(record, "changes"), *of(record, "merge")]:
-        clock, used = row["seconds"], row["cpu_seconds"]
+        clock, used = row["least_seconds"], row["cpu_seconds"]
         middle = "merge" if row["table"] == "merge" else "change"
         cells = [row["job"]]
         for prefix in ("", "faiss_"):
@@ -39,28 +39,23 @@ def changes(record: dict[str, Any]) -> Table:
 def mapping(record: dict[str, Any]) -> Table:
     """Opening, and the searches that follow."""
     [row] = of(record, "mmap")
-    clock = row["seconds"]
-    flag = "faiss IO_FLAG_MMAP"
-    rows = [
-        ["mapped the first time, hashes checked", clock["open, verified"], "", ""],
-        ["mapped", clock["open"], clock["first search"], clock["next search"]],
-        ["read whole, hashes checked", clock["read"], "", ""],
-        [
-            "FAISS, `IO_FLAG_MMAP`",
-            clock[flag],
-            clock[f"{flag} first search"],
-            clock[f"{flag} next search"],
-        ],
-        [
-            "FAISS, `IO_FLAG_MMAP_IFC`",
-            clock[f"{flag}_IFC"],
-            clock[f"{flag}_IFC first search"],
-            clock[f"{flag}_IFC next search"],
-        ],
-        ["FAISS, read whole", clock["faiss read"], "", ""],
-    ]
-    told = [[name, *(one and spent(one) for one in times)] for name, *times in rows]
-    return ["opened", "open", "first search", "next search"], told
+    clock, used = row["least_seconds"], row["cpu_seconds"]
+    names = {
+        "mapped the first time, hashes checked": "open, verified",
+        "mapped": "open",
+        "read whole, hashes checked": "read",
+        "FAISS, `IO_FLAG_MMAP`": "faiss IO_FLAG_MMAP",
+        "FAISS, `IO_FLAG_MMAP_IFC`": "faiss IO_FLAG_MMAP_IFC",
+        "FAISS, read whole": "faiss read",
+    }
+    rows = []
+    for name, part in names.items():
+        head = f"{part} " if part.startswith("faiss IO") else ""
+        searched = head or part == "open"
+        searches = [clock[f"{head}{one} search"] for one in ("first", "next")] if searched else []
+        cells = [*map(spent, (clock[part], used[part])), *map(spent, searches)]
+        rows.append([name, *cells, *[""] * (4 - len(cells))])
+    return ["opened", "open", "of CPU", "first search", "next search"], rows
 
 
 def filters(record: dict[str, Any]) -> Table:

@@ -469,8 +469,9 @@ def life() -> str:
         f"{found['file_mib']:.0f} MiB; building it took {found['build_cpu_seconds']:.0f} s of CPU. "
         f"Merging the shards and writing takes {ratio:.1f} times the CPU of reading them and "
         "writing. "
-        f"Other work ran beside: a load of {found['load'][0]:.0f} to {found['load'][1]:.0f} on "
-        f"{record['machine']['cores']} cores, which seconds of the clock suffer from.\n"
+        f"Other work ran beside, a load of {found['load'][0]:.0f} to {found['load'][1]:.0f} on "
+        f"{record['machine']['cores']} cores: seconds of the clock are the least of several, and "
+        "still too long; those of CPU are the median.\n"
     )
 
 
