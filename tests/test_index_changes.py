@@ -68,6 +68,14 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed(spec, kind):
         assert state(index) == before
 
 
+def test_a_wrong_width_is_found_before_anything_is_read():
+    index, done = built("DQ2,IVF4,PQ2x4"), []
+    for change in (index.add, index.update):
+        with pytest.raises(InputError, match="width 5"):
+            change(MORE[:, :5], NEW, progress=lambda *now: done.append(now))
+    assert not done
+
+
 def test_an_index_that_counts_takes_no_ids_and_goes_on():
     index = built("DQ2,IVF4,PQ2x4", None)
     with pytest.raises(InputError, match="counts its vectors itself"):

@@ -134,6 +134,11 @@ def test_a_wrong_k_is_refused(wrong):
         built("IVF64,Flat").search(QUERIES, wrong)
 
 
+def test_more_answers_than_memory_holds_are_refused():
+    with pytest.raises(InputError, match="60 x 1099511627776 answers do not fit"):
+        built("IVF64,Flat").search(QUERIES, 2**40)
+
+
 @pytest.mark.parametrize("k", [np.int64(3), np.uint8(3), np.int32(3)])
 def test_an_integer_of_numpy_is_one(k):
     index = built("DQ4,IVF64,PQ4x4fs,Refine(SQ8)")

@@ -44,16 +44,8 @@ class Catalogue:
             if self.embedded:
                 relabel(self.index, Labels(self.names, True).of)
 
-    def _check(self, source: VectorSource) -> None:
-        if source.d != self.index.d:
-            raise InputError(
-                f"{source.name}: vectors of width {source.d}, and the index {self.spec!r} is "
-                f"expecting {self.index.d} features; give vectors of its width"
-            )
-
     def add(self, source: VectorSource, block_rows: int | None, report: Progress) -> None:
         """Add all of `source`, which was checked; nothing is changed if that fails."""
-        self._check(source)
         names = self.names.extended(source.n, source.ids, source.name)
         if self.embedded:
             check_embeddable(self.index, names, self.spec, embedded=True)
@@ -94,7 +86,6 @@ class Catalogue:
     ) -> None:
         """Replace the vectors of `ids` by those of `source`, which was checked, in their rows."""
         check_composable(self.index, self.spec)
-        self._check(source)
         rows = self.names.rows(ids)
         if len(rows) != source.n:
             raise InputError(f"{source.name}: {len(rows)} ids for {source.n} vectors; give as many")

@@ -201,6 +201,11 @@ class DQIndex(SearchableIndex):
 
     def _source(self, vectors: Any, ids: Any) -> VectorSource:
         source = open_vectors(vectors, ids=ids)
+        if source.d != self.d:
+            raise InputError(
+                f"{source.name}: vectors of width {source.d}, and the index {self.spec!r} is "
+                f"expecting {self.d} features; give vectors of its width"
+            )
         return RescaledVectors(source) if self.manifest["metric"] == "cosine" else source
 
     @contextmanager

@@ -187,7 +187,13 @@ class SearchableIndex:
             self._prepare()
             with self._apart(settings) as own:
                 ask = Search(self.index, own, mask, labels.of, self._places)
-                distances, found = ask.run(array, int(k))
+                try:
+                    distances, found = ask.run(array, int(k))
+                except MemoryError:
+                    raise InputError(
+                        f"k is {k}: {len(array)} x {k} answers do not fit into memory; ask for "
+                        "fewer neighbours, or fewer queries at a time"
+                    ) from None
         positions = labels.rows(found)
         return SearchResult(names.take(positions), distances, positions)
 
