@@ -17,6 +17,7 @@ from dqindex.errors import DQWarning, InputError
 from dqindex.quantizer.family import new_model
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.nearest import nearest_in_pieces
+from dqindex.quantizer.shares import LAST_ROUNDS, SETTLING_ROUNDS, bounded
 
 
 def uneven(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -124,3 +125,19 @@ def test_the_command_line(tmp_path, monkeypatch):
     new = old.refit(x[500:] + 1, np.arange(500, 2000), worth=0).sids
     shares = [np.bincount(column).max() / 1500 for column in new.need_model().encode(x[500:] + 1).T]
     assert max(shares) <= 0.15
+
+
+def test_steps_of_k_means_settle_the_first_rounds_alone():
+    """The last rounds split and nothing else: a step may undo a split."""
+    x = np.zeros((200, 2), dtype=np.float32)
+    x[190:] = np.arange(1, 11, dtype=np.float32)[:, None]
+    rows = []
+
+    def lloyd(some, centroids):
+        rows.append(len(some))
+        return centroids
+
+    with pytest.warns(DQWarning, match="max_share 10.00%"):
+        bounded(x, x[180:].copy(), 0.1, lloyd, 0, parallel=False)
+    assert rows.count(200) == SETTLING_ROUNDS
+    assert 200 not in rows[-LAST_ROUNDS:]
