@@ -162,6 +162,21 @@ def test_items_may_change_places():
     np.testing.assert_array_equal(held.codes, old.codes[[1, 0, 2, 3]])
 
 
+def test_an_item_does_not_leave_its_prefix_for_a_gain():
+    """Others may have filled it meanwhile: that is no reason to move, however near the rest is."""
+    one = np.zeros((4, 2), dtype=np.uint8)
+    made = SemanticIds(one, one, np.zeros(4, np.float32), [2, 3], unique="reassign", keep=1)
+    before = np.array([[0, 1], [0, 1], [1, 1], [0, 1]], dtype=np.uint8)
+    after = np.array([[1, 0], [0, 2], [1, 2], [0, 2]], dtype=np.uint8)
+    there = np.array([True, True, True, False])
+    held = hold.Held(before, one, np.full(4, -1), there, np.full(4, 10.0))
+    cheap, dear = np.full(4, 1.0), np.full(4, 9.9)
+    gains = hold._gains(after, cheap, made, held, 0.05)
+    assert gains.tolist() == [False, True, True, True]
+    # Only the new item moves where nothing pays.
+    assert hold._gains(after, dear, made, held, 0.05).tolist() == [False, False, False, True]
+
+
 def test_too_many_items_are_refused_before_anything_is_fitted(monkeypatch):
     x = clustered(70, 4)
     old = semantic_ids(x[:60], np.arange(60), n_subspaces=2, n_codewords=8)
