@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from dqindex.cli import cli
 from dqindex.errors import FileFormatError, InputError, MissingDependencyError
 from dqindex.sids.formats import not_kept
 from dqindex.sids.semantic_ids import SemanticIds, read_sids
@@ -163,6 +169,8 @@ def test_ids_that_are_no_column_numbers_are_beside_the_tensor(tmp_path, sids, ru
     assert done.stdout.split("\t")[1] == "5\n"
     # A file of the same name that belongs to another tensor is not taken for its ids.
     torch.save(torch.zeros(3, 4, dtype=torch.int64), tmp_path / "t.pt")
+    # A process that ends right after Arrow read a table: its threads must not need Python's lock
+    # then, which aborts it (more often than not, with torch).
     assert run("sids", "lookup", "t.pt", 0, 0, 0).returncode == 1
 
 
@@ -195,7 +203,7 @@ def test_what_is_no_tensor_of_tokens_is_refused(tmp_path):
 
 
 def test_without_torch_it_is_said(tmp_path, sids, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"s\.pt: \.pt needs torch; pip install torch"):
         sids.export(tmp_path / "s.pt", "pt")
     (tmp_path / "s.pt").touch()
@@ -417,3 +425,27 @@ def test_command_line(run, tmp_path, sids):
     assert done.returncode == 0, done.stderr
     assert "give --code-sizes" in done.stderr
     assert (tmp_path / "v.txt").read_text().startswith("<a_0>\n<a_1>\n")
+
+
+# The page.
+
+
+def test_the_commands_of_the_page_work(tmp_path, monkeypatch, sids):
+    pytest.importorskip("torch", reason="needs torch")
+    sids.ids = pa.array(np.arange(N) + 1)
+    sids.save(tmp_path / "sids.parquet")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parent.parent / "docs" / "guides" / "recommenders.md"
+    commands = re.findall(r"^dqindex (.*)$", page.read_text(), re.M)
+    assert len(commands) >= 10
+    for command in commands:
+        words = shlex.split(command)
+        done = CliRunner().invoke(cli, words)
+        assert (done.exit_code, "warning" in done.output) == (0, "trie" in command), done.output
+        path = tmp_path / words[words.index("-o") + 1]
+        form = words[words.index("--format") + 1]
+        if form not in ("vocabulary", "trie", "pt"):
+            spelling = {"token": "<s_{letter}_{code}>", "begin": "<|sid_begin|>"}
+            marked = {**spelling, "end": "<|sid_end|>"} if "--merged" in words else {}
+            column = {"codes_column": "codes"} if form == "csv" else {}
+            assert items_of(read_sids(path, form, **marked, **column)) == items_of(sids)
