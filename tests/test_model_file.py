@@ -62,3 +62,10 @@ def test_parts_that_do_not_fit_are_refused(vectors):
     books = ProductCodebooks(2, 4).fit(transform.transform(vectors))
     with pytest.raises(ValueError, match="3 subspaces of 24 axes, the codebooks have 2 of 24"):
         DQModel.from_parts(transform, books)
+
+
+def test_a_model_of_hundreds_of_subspaces_comes_back():
+    x = np.random.default_rng(0).normal(size=(700, 300)).astype(np.float32)
+    model = DQModel(300, 2, n_iter=1).fit(x)
+    back = DQModel.from_bytes(model.to_bytes(), "bytes")
+    np.testing.assert_array_equal(back.encode(x), model.encode(x))
