@@ -143,6 +143,21 @@ def build_index(
     return DQIndex(index, manifest, ids, trained.model, trained.seconds)
 
 
+def sample_rows(spec: str, metric: str, d: int, n: int) -> int:
+    """How many of `n` vectors, `d` wide, `build_index` draws to train on.
+
+    Raises
+    ------
+    SpecError, InputError
+        If the spec is malformed or does not fit the vectors.
+    """
+    parsed = parse_spec(spec, d)
+    index = make_index(parsed, d, metric)
+    parts = dissect(index)
+    check_rows(parsed, parts, n, "the table")
+    return max(training_rows(parts, d), least_rows(parts))
+
+
 def _check_polish(settings: Settings, parts: Anatomy) -> None:
     spec = settings.spec
     if settings.polish and (spec.n_subspaces is None or parts.pq is None):

@@ -127,7 +127,7 @@ def resolve(
         return made
     base, sizes = made.base_codes, made.need_model().code_sizes()
     known = TupleSet(base if taken is None else np.concatenate([taken, base]), sizes)
-    if first or reassigning:
+    if first or made.unique != "none":
         shared = gather_shared(source, known, made, report)
     if first:
         found = find_duplicates(
@@ -136,7 +136,7 @@ def resolve(
         made = replace(made, duplicates=found)
     if reassigning:
         return _reassigned(made, known, shared, report)
-    return _with_suffix(made, known) if made.unique == "suffix" else made
+    return _with_suffix(made, known, shared) if made.unique == "suffix" else made
 
 
 def _reassigned(made: AnyMap, known: TupleSet, shared: Gathered, report: Progress) -> AnyMap:
@@ -165,9 +165,12 @@ def _reassigned(made: AnyMap, known: TupleSet, shared: Gathered, report: Progres
     return replace(made, codes=codes, distortion=distortion)
 
 
-def _with_suffix(made: AnyMap, known: TupleSet) -> AnyMap:
+def _with_suffix(made: AnyMap, known: TupleSet, shared: Gathered) -> AnyMap:
     base = made.base_codes
-    order = canonical_order(made.distortion, made.ids, np.arange(len(base)), made.priority)
+    # Where items are counted, in an order that does not depend on how rows were cut.
+    distances = made.distortion.astype(np.float64)
+    distances[shared.rows] = shared.distances
+    order = canonical_order(distances, made.ids, np.arange(len(base)), made.priority)
     last = suffixes(known, order)
     sizes = [*made.need_model().code_sizes(), int(last.max()) + 1]
     kind = code_dtype(max(sizes))

@@ -1,0 +1,76 @@
+"""Which tuples have more items than may share them, and who of these comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dqindex.partitions.columns import ID, PRIORITY
+from dqindex.sids.letters import in_order
+
+
+def counted(table: pa.Table) -> pa.Table:
+    """How many rows have each tuple: columns tuple and n."""
+    made = table.group_by("tuple").aggregate([([], "count_all")])
+    return pa.table({"tuple": made["tuple"], "n": made["count_all"].cast(pa.int64())})
+
+
+def crowded(counts: pa.Table, some: pa.Table, cap: int) -> pa.Table:
+    """Of the tuples of `some`, those that more than `cap` items have: tuple, and crowd."""
+    full = counts.filter(pc.greater(counts["n"], cap))
+    here = full.filter(pc.is_in(full["tuple"], value_set=pc.unique(some["tuple"])))
+    return here.rename_columns(["tuple", "crowd"])
+
+
+def contending(frame: pa.Table, base: pa.Table, crowds: Sequence[pa.Table]) -> pa.Table:
+    """Rows of `frame` whose tuple is crowded, with that and its number of items.
+
+    `frame` and `base` hold the same items in the same order.
+    """
+    crowd = pa.concat_tables(crowds)
+    place = pc.index_in(base["tuple"], value_set=crowd["tuple"].combine_chunks())
+    rows = np.flatnonzero(place.is_valid().to_numpy())
+    at = place.combine_chunks().take(pa.array(rows))
+    made = frame.take(pa.array(rows))
+    made = made.append_column("tuple", base["tuple"].take(pa.array(rows)))
+    made = made.append_column("bucket", base["bucket"].take(pa.array(rows)))
+    return made.append_column("crowd", crowd["crowd"].take(at))
+
+
+def ranked(table: pa.Table) -> pa.Table:
+    """Items with all others of their tuples, and their rank among these, from 1: column rank."""
+    n = table.num_rows
+    keys = pa.table(
+        {
+            "id": table[ID],
+            "distortion": table["exact"],
+            "priority": table[PRIORITY]
+            if PRIORITY in table.column_names
+            else pa.nulls(n, pa.float64()),
+        }
+    )
+    rank = np.empty(n, dtype=np.int64)
+    if n:
+        order = in_order(keys)
+        number = table["tuple"].combine_chunks().dictionary_encode().indices.to_numpy()
+        by_tuple = order[np.argsort(number[order], kind="stable")]
+        starts = np.flatnonzero(np.diff(number[by_tuple], prepend=-1))
+        lengths = np.diff(starts, append=n)
+        rank[by_tuple] = np.arange(n) - np.repeat(starts, lengths) + 1
+    return table.append_column("rank", pa.array(rank))
+
+
+def granted(base: pa.Table, given: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """`base` with `columns` of `given`, null for items that it has not."""
+    if not given.num_rows:
+        for name in columns:
+            base = base.append_column(name, pa.nulls(len(base), given.schema.field(name).type))
+        return base
+    ids = given[ID].combine_chunks()
+    place = pc.index_in(base[ID], value_set=ids).combine_chunks()
+    for name in columns:
+        base = base.append_column(name, given[name].combine_chunks().take(place))
+    return base

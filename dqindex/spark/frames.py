@@ -1,0 +1,68 @@
+"""DataFrames in the words of this package: which columns, and functions of Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+
+from dqindex.errors import InputError
+from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns, choose_columns
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+def read_columns(
+    df: Any, vector_column: str | None, id_column: str | None, priority: str | None = None
+) -> tuple[DataFrame, Columns]:
+    """The ids, vectors and priorities of `df`, by our names; and what they were.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(df, DataFrame):
+        raise InputError(f"df is a {type(df).__name__}; give a DataFrame of Spark")
+    columns = choose_columns(to_arrow_schema(df.schema), vector_column, id_column, priority)
+    kind = "bigint" if columns.kind == pa.int64() else "string"
+    chosen = [
+        F.col(f"`{columns.ids}`").cast(kind).alias(ID),
+        F.col(f"`{columns.vectors}`").alias(VECTOR),
+    ]
+    if priority is not None:
+        chosen.append(F.col(f"`{priority}`").cast("double").alias(PRIORITY))
+    return df.select(*chosen), columns
+
+
+def mapped(df: DataFrame, change: Change, schema: pa.Schema) -> DataFrame:
+    """`change` of the rows of `df`, batch by batch where they lie."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            table = change(pa.Table.from_batches([batch]))
+            yield from table.select(schema.names).cast(schema).to_batches()
+
+    return df.mapInArrow(run, from_arrow_schema(schema))
+
+
+def grouped(df: DataFrame, column: str, change: Change, schema: pa.Schema) -> DataFrame:
+    """`change` of all rows with one value of `column`, for each value."""
+
+    def run(table: pa.Table) -> pa.Table:
+        return change(table.select(schema.names).cast(schema)).cast(schema)
+
+    return df.groupBy(column).applyInArrow(run, from_arrow_schema(schema))
+
+
+def held(df: DataFrame) -> DataFrame:
+    """`df`, made once: in the checkpoint folder of the session where it has one.
+
+    Without one it lies on the executors, and a job that loses one of them fails.
+    """
+    if df.sparkSession.sparkContext.getCheckpointDir() is not None:
+        return df.checkpoint()
+    return df.localCheckpoint()

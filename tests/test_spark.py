@@ -1,0 +1,225 @@
+"""Spark, on this machine: the models, maps and indexes of one machine, however rows are cut."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import clustered
+
+import dqindex
+from dqindex import open_index
+from dqindex.errors import InputError, NonFiniteError, RangeError
+from dqindex.quantizer.family import new_model
+
+pytest.importorskip("pyspark", reason="the extra 'spark' is not installed")
+if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+    pytest.skip("Spark needs Java, and there is none", allow_module_level=True)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from pyspark.sql import SparkSession
+    from pyspark.sql import functions as F
+
+    from dqindex import spark as engine
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+N, D = 1500, 8
+FAMILIES = {
+    "dq": {"n_subspaces": 3, "n_codewords": 16},
+    "coarse": {"n_subspaces": 2, "n_codewords": 12, "coarse": (12,), "polish": 1, "beam": 2},
+    "rq": {"method": "rq", "n_subspaces": 3, "n_codewords": 16, "polish": 1, "beam": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def session():
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    made = (
+        SparkSession.builder.master("local[2,2]")
+        .appName("dqindex tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "1g")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.adaptive.enabled", "true")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.log.level", "OFF")
+        .getOrCreate()
+    )
+    yield made
+    made.stop()
+
+
+def catalogue_of(vectors, ids):
+    lists = pa.array(list(vectors), pa.list_(pa.float32()))
+    return pa.table({"item_id": pa.array(ids), "vector": lists})
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    """Clusters, with some items that are alike and some that are the same."""
+    vectors = clustered(N, D, seed=1)
+    rng = np.random.default_rng(2)
+    vectors[:60] = vectors[60] + 1e-3 * rng.normal(size=(60, D))
+    vectors[100:110] = vectors[99]
+    return catalogue_of(vectors, rng.permutation(10 * N)[:N])
+
+
+def frame_of(session, table, partitions):
+    """Rows in any order, in so many partitions; where their number is odd some are empty."""
+    order = np.random.default_rng(partitions).permutation(len(table))
+    frame = session.createDataFrame(table.take(pa.array(order)))
+    by = [F.crc32(F.col("item_id").cast("string")) % 3] if partitions % 2 else []
+    return frame.repartition(partitions, *by).localCheckpoint()
+
+
+def by_id(table):
+    return {row["item_id"]: (row["codes"], row["base_codes"]) for row in table.to_pylist()}
+
+
+def assert_same_map(made, local):
+    """Tokens to the bit; distortions but for their rounding."""
+    made = made.toArrow()
+    assert made.column_names == ["item_id", "codes", "base_codes", "distortion"]
+    local = local.table().select(made.column_names)
+    assert len(made) == len(local)
+    assert by_id(made) == by_id(local)
+    ours, theirs = (one.sort_by("item_id")["distortion"].to_numpy() for one in (made, local))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def failing_once(frame):
+    """The same rows, of which each task loses its first attempt."""
+
+    def run(batches):
+        from pyspark import TaskContext
+
+        if TaskContext.get().attemptNumber() == 0:
+            raise OSError("the machine was lost")
+        yield from batches
+
+    return frame.mapInArrow(run, frame.schema)
+
+
+@pytest.mark.parametrize(("family", "partitions"), [("dq", 16), ("coarse", 1), ("rq", 7)])
+def test_a_map_is_that_of_one_machine(session, catalogue, family, partitions, pytestconfig):
+    if partitions == 16 and pytestconfig.getoption("--long"):
+        partitions = 64
+    frame = frame_of(session, catalogue, partitions)
+    settings = FAMILIES[family]
+    local = dqindex.semantic_ids(catalogue, **settings)
+    if family == "rq":
+        frame = failing_once(frame)
+    model = engine.fit(frame, **settings)
+    assert model.to_bytes() == local.model.to_bytes()
+    rounds = []
+    made = engine.semantic_ids(
+        frame, model=model, progress=lambda what, done, total: rounds.append(what)
+    )
+    assert_same_map(made, local)
+    assert local.unique_share() == 1.0
+    assert (local.codes != local.base_codes).any()
+    assert "round" in rounds
+
+
+def test_text_ids_a_priority_and_a_cap(session, catalogue):
+    """And tokens that are kept, and a model that is learned on the way."""
+    table = catalogue.slice(0, 600)
+    ids = pa.array([f"ß{one}" for one in table["item_id"].to_pylist()])
+    sales = pa.array(np.random.default_rng(0).integers(0, 5, 600).astype(float))
+    table = table.set_column(0, "item_id", ids).append_column("sales", sales)
+    how = {
+        **{"n_subspaces": 2, "n_codewords": 8, "coarse": (6,), "polish": 0, "beam": 1},
+        **{"unique": "cap", "cap": 2, "keep": 1, "priority": "sales", "seed": 3},
+    }
+    made = engine.semantic_ids(frame_of(session, table, 3), **how)
+    local = dqindex.semantic_ids(table, **how)
+    assert_same_map(made, local)
+    assert local.widened() > 0
+
+
+def test_suffixes_and_shared_tokens(session, catalogue):
+    frame = frame_of(session, catalogue, 5).withColumnRenamed("item_id", "sku")
+    model = new_model("dq", 2, 8).fit(catalogue)
+    local = dqindex.semantic_ids(catalogue, model=model, unique="suffix")
+    made = engine.semantic_ids(frame, model=model, unique="suffix", id_column="sku")
+    assert_same_map(made, local)
+    plain = engine.encode(frame, model, id_column="sku").toArrow()
+    assert plain.column_names == ["item_id", "codes", "distortion"]
+    tokens = {row["item_id"]: row["codes"] for row in plain.to_pylist()}
+    assert tokens == {one: base for one, (_, base) in by_id(local.table()).items()}
+
+
+@pytest.mark.parametrize(
+    ("metric", "spec"), [("l2", "DQ4,IVF8,PQ4"), ("cosine", "DQ4,PQ4,Refine(SQ8)")]
+)
+def test_an_index_is_that_of_one_machine(session, catalogue, tmp_path, metric, spec):
+    made = engine.build_index(
+        frame_of(session, catalogue, 5), spec, tmp_path / "index", metric=metric, seed=2
+    )
+    local = dqindex.build_index(catalogue, spec, metric=metric, seed=2)
+    assert made.training == local.training
+    again = open_index(tmp_path / "index")
+    queries = np.array(catalogue["vector"].to_pylist(), dtype=np.float32)[::50]
+    found, wanted = (one.search(queries, 10) for one in (again, local))
+    np.testing.assert_allclose(found.distances, wanted.distances, rtol=1e-5)
+    ids = catalogue["item_id"].to_pylist()
+    assert sorted(again.names.array.to_pylist()) == sorted(ids)
+    some = ids[::100]
+    np.testing.assert_array_equal(again.reconstruct(some), local.reconstruct(some))
+
+
+def with_value(catalogue, value, row=33):
+    rows = catalogue["vector"].to_pylist()
+    rows[row][2] = value
+    return catalogue_of([np.array(one, dtype=np.float32) for one in rows], catalogue["item_id"])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"), [(np.nan, NonFiniteError, "NaN"), (1e12, RangeError, "norm above")]
+)
+def test_a_bad_row_is_named_by_its_id(session, catalogue, value, kind, words):
+    frame = frame_of(session, with_value(catalogue.slice(0, 200), value), 3)
+    bad = catalogue["item_id"][33].as_py()
+    with pytest.raises(kind, match=rf"{words}.*its id: {bad}\)"):
+        engine.fit(frame, n_subspaces=2, n_codewords=4)
+
+
+def test_what_can_not_be_is_refused_before_the_work(session, catalogue):
+    model = new_model("dq", 2, 8).fit(catalogue)
+    frame = frame_of(session, catalogue.slice(0, 300), 2)
+    with pytest.raises(InputError, match="300 items, but 8 x 8 codes make only 64 IDs"):
+        engine.semantic_ids(frame, model=model)
+    with pytest.raises(InputError, match=r"1 ids stand more than once, for example 7 .2 times"):
+        engine.semantic_ids(
+            session.createDataFrame(
+                [(7, [0.0] * D), (7, [1.0] * D), (8, [2.0] * D)], "id bigint, vector array<float>"
+            ),
+            model=model,
+        )
+    with pytest.raises(InputError, match="no column item_id or id"):
+        engine.encode(frame.withColumnRenamed("item_id", "sku"), model)
+    with pytest.raises(InputError, match="give a DataFrame of Spark"):
+        engine.fit(catalogue)
+    with pytest.raises(InputError, match="unique is 'odd'; it must be"):
+        engine.semantic_ids(frame, unique="odd")
+    with pytest.raises(InputError, match="no column 'sales'"):
+        engine.semantic_ids(frame, priority="sales")
+    with pytest.raises(InputError, match="the table holds no vectors"):
+        engine.fit(frame.filter("item_id < 0"))
+    with pytest.raises(dqindex.errors.SpecError):
+        engine.build_index(frame, "DQ3,Nothing", "unused")
