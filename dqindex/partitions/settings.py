@@ -17,6 +17,7 @@ NAMES = (
     "beam",
     "block_widths",
     "block_scale",
+    "max_share",
     "balance",
     "seed",
 )

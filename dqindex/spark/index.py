@@ -60,8 +60,8 @@ def build_index(
     df : DataFrame
     spec, metric, balance, covariance, polish, seed
         As in `dqindex.build_index`.
-    path : path
-        Of the driver's machine.
+    path : path or URI
+        As in `DQIndex.save`.
     vector_column, id_column : str, optional
         As in `dqindex.open_vectors`; ids are needed.
     progress : callable, optional
