@@ -149,9 +149,13 @@ def checked(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             given = signature.bind(*args, **kwargs).arguments
+            owner = function.__qualname__
+            if "self" in given:
+                # The class that a user knows, not the one of ours that it is made of.
+                owner = f"{type(given['self']).__name__}.{function.__name__}"
             for name, rule in rules.items():
                 if name in given:
-                    check(function.__qualname__, name, given[name], rule)
+                    check(owner, name, given[name], rule)
             return function(*args, **kwargs)
 
         return call

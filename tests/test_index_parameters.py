@@ -130,7 +130,9 @@ def test_more_lists_than_there_are_is_all_of_them():
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, 3.0, "3", None, math.nan, True, [3], np.float64(3)])
 def test_a_wrong_k_is_refused(wrong):
-    with pytest.raises(InputError, match=r"k is .* it must be an integer of at least 1"):
+    with pytest.raises(
+        InputError, match=r"DQIndex.search: k is .* it must be an integer of at least 1"
+    ):
         built("IVF64,Flat").search(QUERIES, wrong)
 
 
