@@ -161,7 +161,10 @@ def test_rounds_give_the_outcome_of_one_machine(
     )
     by_tuple = {packed(np.array([one]), sizes)[0].as_py(): left for one, left in rooms.items()}
     post = Local(model, cap, keep, buckets, by_tuple, rng)
-    wishes = resolve(post, items, no_progress)
+    told: list[tuple[str, int, int]] = []
+    wishes = resolve(post, items, lambda *step: told.append(step))
+    assert told == [("round", done, 0) for done in range(1, len(told) + 1)]
+    assert told
 
     assert sorted(moved.tolist()) == sorted(lost.tolist())
     row_of = {one: row for row, one in enumerate(ids.to_pylist())}

@@ -154,6 +154,8 @@ def test_a_full_house():
     assert sids.unique_share() == 1.0
     with pytest.raises(InputError, match=r"65 items, but 4 x 4 x 4 codes make only 64 IDs"):
         semantic_ids(clustered(65, 6), n_subspaces=3, n_codewords=4)
+    with pytest.raises(InputError, match="9 items, but 2 x 2 codes with 2 items each make only 8"):
+        semantic_ids(clustered(9, 6), n_subspaces=2, n_codewords=2, unique="cap", cap=2)
 
 
 def test_modes(vectors):
