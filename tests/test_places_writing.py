@@ -358,8 +358,11 @@ def test_the_second_writer_is_refused(s3, index, newer, monkeypatch, stands, clo
     same(open_index(s3), newer)
 
 
-def test_the_second_writer_is_refused_where_the_store_offers_nothing(request, index, newer):
+@pytest.mark.parametrize("stands", [False, True])
+def test_the_second_writer_is_refused_where_the_store_offers_nothing(request, index, newer, stands):
     uri = f"memory://{request.node.name}"
+    if stands:
+        build_index(X[:400], "DQ4,IVF4,PQ4").save(uri)
     _, end_first = writer_of(index, uri)
     _, end_second = writer_of(newer, uri)
     end_first()

@@ -407,3 +407,33 @@ def test_memory_is_bounded_by_a_block(monkeypatch, make):
     assert total == pytest.approx(count * float(one[:, 0].sum()), rel=1e-3)
     assert peak < 4 * n * d // 3
     assert pa.total_allocated_bytes() - before < 4 * n * d // 3
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_memory_does_not_depend_on_the_row_groups_of_a_file(tmp_path, monkeypatch, wide):
+    """One group of 64 MB, as writers make them by default, read in blocks of 1 MB."""
+    monkeypatch.setattr(source_module, "BLOCK_BYTES", 2**20)
+    n, d = 2**18, 64
+    x = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+    columns = {"v": pa.FixedSizeListArray.from_arrays(x.ravel(), d)}
+    if wide:
+        columns = {f"x{place}": x[:, place] for place in range(d)}
+    pq.write_table(
+        pa.table(columns), tmp_path / "x.parquet", row_group_size=n, use_dictionary=False
+    )
+    del columns
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        source = open_vectors(tmp_path / "x.parquet")
+        start = 0
+        for block in source.blocks(5000):
+            np.testing.assert_array_equal(block, x[start : start + 5000])
+            start += len(block)
+        assert start == n
+        np.testing.assert_array_equal(source.rows([n - 1, 0, 777]), x[[n - 1, 0, 777]])
+        peak = pool.max_memory()
+    finally:
+        pa.set_memory_pool(before)
+    assert peak < 4 * n * d // 2

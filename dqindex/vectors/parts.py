@@ -24,6 +24,8 @@ PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
 # What is fetched first of a Parquet file; few have a longer footer.
 FOOTER = 2**16
+# What is read ahead of the columns of a file, together, and of each at least.
+BUFFERS, LEAST_BUFFER = 2**20, 2**14
 
 
 class Part(ABC):
@@ -40,6 +42,8 @@ class Part(ABC):
     group_rows : list of int
     index : str or None
         The column that a frame names its rows by.
+    decodes : bool
+        Whether batches are made as they are read, and are not windows of what is in memory.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Part(ABC):
     constants: dict[str, Any]
     group_rows: list[int]
     index: str | None = None
+    decodes = False
 
     def __init__(
         self,
@@ -117,6 +122,8 @@ class Part(ABC):
 class ParquetPart(Part):
     """A Parquet file, by its row groups. Page checksums are verified where it has them."""
 
+    decodes = True
+
     def __init__(self, path: Path, constants: Mapping[str, Any] | None = None) -> None:
         self._path = path
         with damage(f"{path}: not a readable Parquet file"):
@@ -127,12 +134,14 @@ class ParquetPart(Part):
     def _read(
         self, groups: Sequence[int], columns: list[str], rows: int
     ) -> Iterator[pa.RecordBatch]:
-        with _open_parquet(self._path, self._metadata) as file:
+        with _open_parquet(self._path, self._metadata, len(columns)) as file:
             yield from _batches_of(file, groups, columns, rows)
 
 
 class RemoteParquetPart(Part):
     """One behind a network: of each row group the wanted columns are fetched, one group ahead."""
+
+    decodes = True
 
     def __init__(self, path: RemotePath, constants: Mapping[str, Any] | None = None) -> None:
         with damage(f"{path}: not a readable Parquet file"):
@@ -150,7 +159,7 @@ class RemoteParquetPart(Part):
     ) -> Iterator[pa.RecordBatch]:
         tasks = (partial(self._copy, group, columns) for group in groups)
         for group, copy in zip(groups, ahead(tasks), strict=True):
-            with copy, _open_parquet(copy, self._metadata) as file:
+            with copy, _open_parquet(copy, self._metadata, len(columns)) as file:
                 yield from _batches_of(file, [group], columns, rows)
 
     def _tail(self, length: int) -> bytes:
@@ -172,11 +181,13 @@ class RemoteParquetPart(Part):
         return partial_copy(self._content, ranges)
 
 
-def _open_parquet(file: Any, metadata: Any = None) -> pq.ParquetFile:
+def _open_parquet(file: Any, metadata: Any = None, columns: int = 1) -> pq.ParquetFile:
     return pq.ParquetFile(
         file,
         metadata=metadata,
         memory_map=False,
+        # Else a column of a row group is read whole, however long it is.
+        buffer_size=max(LEAST_BUFFER, BUFFERS // max(1, columns)),
         pre_buffer=False,
         page_checksum_verification=True,
     )

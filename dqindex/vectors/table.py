@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from dqindex.vectors.layout import ID_NAMES, Layout, choose, find_field, is_list
 from dqindex.vectors.numbers import as_numbers
 from dqindex.vectors.parts import Part
 from dqindex.vectors.source import VectorSource
+
+# What is decoded of a file at a time, as float64.
+PIECE_BYTES = 8 * 2**20
 
 
 class TableVectors(VectorSource):
@@ -130,6 +133,17 @@ class TableVectors(VectorSource):
     def _batches(
         self, rows: int, part: Part, groups: Sequence[int] | None = None
     ) -> Iterator[npt.NDArray[Any]]:
+        if not part.decodes:
+            yield from self._pieces(rows, part, groups)
+            return
+        # What a library needs beside a batch grows with the batch: small ones are put together.
+        few = min(rows, max(1, PIECE_BYTES // (8 * self.d)))
+        chosen = part.group_rows if groups is None else [part.group_rows[one] for one in groups]
+        yield from _joined(self._pieces(few, part, groups), rows, sum(chosen))
+
+    def _pieces(
+        self, rows: int, part: Part, groups: Sequence[int] | None
+    ) -> Iterator[npt.NDArray[Any]]:
         start = 0 if groups is None else sum(part.group_rows[: groups[0]])
         for batch in part.batches(self._layout.vectors, rows, groups):
             first = start
@@ -167,7 +181,8 @@ class TableVectors(VectorSource):
         for index in np.unique(np.searchsorted(self._starts, wanted, side="right") - 1):
             part, group, _ = self._groups[index]
             start = int(self._starts[index])
-            for rows in self._batches(self.default_block_rows(), part, [group]):
+            few = max(1, PIECE_BYTES // (8 * self.d))
+            for rows in self._pieces(few, part, [group]):
                 begin, end = np.searchsorted(wanted, (start, start + len(rows)))
                 if end > begin:
                     with np.errstate(over="ignore"):
@@ -216,3 +231,19 @@ class TableVectors(VectorSource):
             "rows, from 0; if one of these holds the ids, name it by --id-column (id_column=): "
             f"{found}"
         )
+
+
+def _joined(pieces: Iterable[npt.NDArray[Any]], rows: int, left: int) -> Iterator[npt.NDArray[Any]]:
+    """The `left` rows of all pieces in blocks of `rows`, each of memory of its own."""
+    out, filled = np.empty(0), 0
+    for piece in pieces:
+        at = 0
+        while at < len(piece):
+            if not filled:
+                out = np.empty((min(rows, left), piece.shape[1]), dtype=piece.dtype)
+            some = piece[at : at + len(out) - filled]
+            out[filled : filled + len(some)] = some
+            at, filled = at + len(some), filled + len(some)
+            if filled == len(out):
+                yield out
+                left, filled = left - filled, 0
