@@ -321,7 +321,7 @@ def test_vectors_are_joined_by_id(tmp_path, catalogue):
 def test_integers_of_any_width_match_and_text_does_not(tmp_path, catalogue):
     x, _, sids = catalogue
     numbered = SemanticIds(**{**vars(sids), "ids": pa.array(range(600), pa.int16())})
-    expected = sids.evaluate(x)
+    expected = numbered.evaluate(x)
     wide = pa.array(range(599, -1, -1), pa.uint64())
     pq.write_table(pa.table({"id": wide, "v": list(x[::-1])}), tmp_path / "v.parquet")
     assert numbered.evaluate(tmp_path / "v.parquet") == expected
