@@ -103,12 +103,13 @@ def assert_same_map(made, local):
 
 
 def failing_once(frame):
-    """The same rows, of which each task loses its first attempt."""
+    """The same rows; the task of the first partition loses its first attempt."""
 
     def run(batches):
         from pyspark import TaskContext
 
-        if TaskContext.get().attemptNumber() == 0:
+        task = TaskContext.get()
+        if task.partitionId() == 0 and task.attemptNumber() == 0:
             raise OSError("the machine was lost")
         yield from batches
 
