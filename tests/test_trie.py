@@ -231,3 +231,9 @@ def test_a_beam_search_under_the_trie_gives_items_only(tmp_path, monkeypatch):
     codes = np.zeros((40, 3), dtype=np.int64) - 1
     codes[:, : free.shape[1] - 1] = (free.numpy()[:, 1:4] - space["allowed"].offsets)[:40]
     assert (sids.find(codes).counts > 0).sum() < 20
+
+
+def test_tokens_are_counted_from_0_where_nothing_is_said():
+    codes = np.array([[0, 1], [2, 0]], dtype=np.uint8)
+    assert trie_of(codes, [3, 2]).offsets.tolist() == [0, 3]
+    assert trie_of(codes, [3, 2], 5).offsets.tolist() == [5, 8]
