@@ -16,8 +16,8 @@ from dqindex.quantizer.family import new_model
     ("method", "coarse", "expected"),
     [
         ("dq", (), ((), 4, 0, 1)),
-        ("dq", (8,), ((8,), 4, 5, 8)),
-        ("rq", (), ((16, 16, 16), 1, 5, 8)),
+        ("dq", (8,), ((8,), 4, 6, 8)),
+        ("rq", (), ((16, 16, 16), 1, 6, 8)),
     ],
 )
 def test_names_and_defaults(method, coarse, expected):
@@ -82,7 +82,7 @@ def test_command_line(run, tmp_path):
     assert told["code_sizes"] == [16, 16, 16]
     [beside] = tmp_path.glob("s.*.safetensors")
     model = DQModel.load(beside)
-    assert (model.coarse, model.n_subspaces, model.polish, model.beam) == ((16, 16), 1, 5, 8)
+    assert (model.coarse, model.n_subspaces, model.polish, model.beam) == ((16, 16), 1, 6, 8)
     direct = semantic_ids(x, method="rq", n_subspaces=3, n_codewords=16)
     assert direct.fingerprint == told["fingerprint"]
     for command in (
