@@ -95,7 +95,7 @@ def refusals() -> dict[str, tuple[list[Any], str]]:
         "ids and a count": ([counted, named], "alike"),
         "text and integers": ([named, number], "alike"),
         "an id in two": ([named, same], "id 'i349' is in 2 of the indexes"),
-        "itself": ([named, named], "is in 2 of the indexes"),
+        "itself": ([named, named], "index 1: is given twice, first as index 0"),
         "none": ([], "no index to merge"),
         "no index": ([counted, 3], "3 is no index"),
     }
@@ -108,6 +108,34 @@ def test_what_cannot_be_merged_is_refused_and_stays_as_it_is():
             merge_indexes(indexes)
         assert words in str(refused.value), kind
         assert [content(one) for one in indexes if hasattr(one, "index")] == before
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_one_index_is_not_merged_with_itself(tmp_path, named):
+    x = X[:40]
+    made = build_index(open_vectors(x, ids=np.arange(40) * 2) if named else x, "Flat")
+    folder = tmp_path / "a"
+    made.save(folder)
+    (tmp_path / "link").symlink_to(folder)
+    opened, mapped = open_index(folder), open_index(tmp_path / "link", mmap=True)
+    ways = [made, folder, str(folder), tmp_path / "link", opened, mapped]
+    for one, other in itertools.combinations_with_replacement(ways, 2):
+        with pytest.raises(InputError, match="twice"):
+            merge_indexes([one, other])
+    assert len(merge_indexes([opened])) == 40
+    if not named:
+        copied = open_index(folder)
+        copied.save(tmp_path / "b")
+        for shards in ([made, build_like(x, made)], [folder, copied], [folder, tmp_path / "b"]):
+            assert len(merge_indexes(shards)) == 80
+    # What was changed is another index, as is what is published instead of it.
+    opened.remove(list(opened.names.take(np.arange(40))))
+    opened.add(x[:5], ids=np.arange(5) * 2 + 1 if named else None)
+    assert len(merge_indexes([opened, folder])) == 45
+    opened.save(folder)
+    assert len(merge_indexes([made, folder])) == 45
+    with pytest.raises(InputError, match="twice"):
+        merge_indexes([opened, folder])
 
 
 def test_the_fingerprint_is_that_of_the_training(tmp_path):

@@ -8,10 +8,8 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say
-from dqindex.errors import InputError
 from dqindex.index.folder import write_folder
 from dqindex.index.merging import merge_indexes
-from dqindex.places.place import place
 from dqindex.storage.outputs import refuse_inputs
 
 
@@ -34,9 +32,6 @@ def command(folders: tuple[str, ...], output: str, quiet: bool, as_json: bool) -
     memory at a time.
     """
     refuse_inputs(output, *folders)
-    for row, folder in enumerate(folders):
-        if any(place(folder).resolve() == place(other).resolve() for other in folders[:row]):
-            raise InputError(f"{folder}: is given twice; give each index once")
     with write_folder(output) as writer, progress(quiet) as report:
         index = merge_indexes(list(folders), progress=report)
         index.save(writer)

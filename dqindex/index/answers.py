@@ -19,7 +19,7 @@ class SearchResult(NamedTuple):
     ids : (n_queries, k) array
         The catalogue's ids, or positions if it has none: int64, or an object array of str, or of
         int where the catalogue's are uint64. Where fewer than k were found -1, or None in an
-        object array.
+        object array. A catalogue may have an item -1: the sure sign is that `positions` is -1.
     distances : (n_queries, k) float32
         As FAISS gives them: squared L2 for ``l2``; inner product (larger is nearer) for ``ip``;
         squared L2 of unit vectors, which is 2 - 2 cos, for ``cosine``.

@@ -96,7 +96,7 @@ class IndexWriter:
 
     def __init__(self, folder: Place) -> None:
         self._folder = folder
-        self._files: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, dict[str, Any]] = {}
         self.committed = False
 
     def write(self, role: str, content: Callable[[HashingFile], object]) -> None:
@@ -108,11 +108,11 @@ class IndexWriter:
 
         with atomic_file(self._folder / role, rename=name) as file:
             content(file)
-        self._files[role] = {"name": name(file), "sha256": file.sha256, "bytes": file.size}
+        self.files[role] = {"name": name(file), "sha256": file.sha256, "bytes": file.size}
 
     def commit(self, manifest: Manifest) -> None:
         """Publish: from here on readers see the new version."""
-        record = FORMAT.write({**manifest, "files": self._files})
+        record = FORMAT.write({**manifest, "files": self.files})
         with atomic_file(self._folder / MANIFEST) as file:
             file.write((json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
         self.committed = True

@@ -16,7 +16,7 @@ from dqindex.errors import InputError
 from dqindex.index.changing import Catalogue
 from dqindex.index.codecs import check_codecs
 from dqindex.index.drift import noted
-from dqindex.index.folder import IndexWriter, Manifest, read_manifest, write_folder
+from dqindex.index.folder import IndexWriter, Manifest, write_folder
 from dqindex.index.labels import Labels, check_embeddable, relabel
 from dqindex.index.mapping import refuse_mapped
 from dqindex.index.names import Names
@@ -66,8 +66,14 @@ class DQIndex(SearchableIndex):
         self.training_seconds = training_seconds or {}
         # The folder it was opened from, and the files of that version.
         self._opened = opened
+        self._published = opened
         # What is mapped cannot be changed; to look at its codes would read them.
         self._witness = None if mapped else Witness(index)
+
+    @property
+    def published(self) -> Version | None:
+        """The folder it was opened from or saved to, and its files; None once it was changed."""
+        return self._published if self.n == self.manifest["n"] else None
 
     # Change.
 
@@ -215,7 +221,7 @@ class DQIndex(SearchableIndex):
             refuse_mapped()
         self._check_true()
         catalogue = Catalogue(self.index, self._names, self.embeds_ids, self.spec)
-        self._known_places = None
+        self._known_places, self._published = None, None
         try:
             yield catalogue
         finally:
@@ -246,8 +252,9 @@ class DQIndex(SearchableIndex):
             with write_folder(folder) as writer:
                 check_version(place(folder), self._opened)
                 self.save(writer)
+                self._published = place(folder).resolve(), writer.files
                 if self._opened is not None:
-                    self._opened = place(folder).resolve(), read_manifest(folder)["files"]
+                    self._opened = self._published
             return
         self._check_true()
         self.manifest = manifest_of(self.index, self.manifest, self._names, self.training)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dqindex.index.index import DQIndex
 from dqindex.index.labels import Labels, relabel
 from dqindex.index.names import Names, merged_names
 from dqindex.index.opening import names_in, open_index
-from dqindex.places.place import shown
+from dqindex.places.place import place, shown
 from dqindex.vectors import open_vectors
 
 # What a manifest says of the vectors that an index holds, not of its training.
@@ -50,7 +50,7 @@ def merge_indexes(
     Raises
     ------
     InputError
-        If trainings or metrics differ, or an id is in two of them.
+        If trainings or metrics differ, an id is in two of them, or one is given twice.
     SpecError
         If FAISS gives no way to take such an index apart.
     StorageError, FileFormatError, IntegrityError
@@ -60,8 +60,10 @@ def merge_indexes(
         raise InputError(f"indexes is {indexes!r}; give a list of indexes or folders")
     if not indexes:
         raise InputError("no index to merge; give at least one")
-    owners = [_owner(one, place) for place, one in enumerate(indexes)]
-    _check_alike([_manifest_of(one) for one in indexes], owners)
+    owners = [_owner(one, number) for number, one in enumerate(indexes)]
+    manifests = [_manifest_of(one) for one in indexes]
+    _refuse_twice(indexes, manifests, owners)
+    _check_alike(manifests, owners)
     names = merged_names([_names_of(one) for one in indexes], owners)
     report, done = progress or no_progress, 0
     merged: DQIndex | None = None
@@ -173,9 +175,9 @@ def _to_change(one: DQIndex | str | Path) -> DQIndex:
     return opened
 
 
-def _owner(one: Any, place: int) -> str:
+def _owner(one: Any, number: int) -> str:
     if isinstance(one, DQIndex):
-        return f"index {place}"
+        return f"index {number}"
     if isinstance(one, str | Path):
         return shown(str(one))
     raise InputError(f"indexes: {one!r} is no index; give a DQIndex or a folder")
@@ -189,6 +191,29 @@ def _names_of(one: DQIndex | str | Path) -> Names:
     if isinstance(one, DQIndex):
         return one.names
     return read_version(one, lambda manifest, path: names_in(manifest, path, later=False))
+
+
+def _refuse_twice(
+    indexes: Sequence[DQIndex | str | Path], manifests: Sequence[Manifest], owners: Sequence[str]
+) -> None:
+    """Refuse the same index again: the object, the folder, or what was opened from that folder."""
+    seen: dict[Hashable, str] = {}
+    for one, manifest, owner in zip(indexes, manifests, owners, strict=True):
+        keys: list[Hashable] = []
+        if isinstance(one, DQIndex):
+            keys, version = [id(one)], one.published
+        else:
+            version = place(one).resolve(), manifest["files"]
+        if version is not None:
+            folder, files = version
+            keys.append((folder, *sorted(entry["sha256"] for entry in files.values())))
+        first = next((seen[key] for key in keys if key in seen), None)
+        if first is not None:
+            raise InputError(
+                f"{owner}: is given twice, first as {first}, and the result would hold each of its "
+                "vectors twice; give each index once"
+            )
+        seen |= dict.fromkeys(keys, owner)
 
 
 def _check_alike(manifests: Sequence[Manifest], owners: Sequence[str]) -> None:
