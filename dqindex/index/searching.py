@@ -20,6 +20,7 @@ from dqindex._types import Float32, Int64
 from dqindex.index.adding import apply_transform
 from dqindex.index.codes import codes_at
 from dqindex.index.interleaved import Bytes
+from dqindex.index.norms import left_out
 from dqindex.index.parameters import (
     Settings,
     candidates_factor,
@@ -80,6 +81,11 @@ class Search:
     def _by_faiss(self, x: Float32, k: int, settings: Settings, selector: Any) -> Found:
         parameters = for_one_search(self.index, settings, selector, k)
         distances, labels = self.index.search(x, k, params=parameters)
+        missing = left_out(self.index, x)
+        if missing is not None:
+            # Tables of bytes may end a little below zero, where no distance is.
+            whole = np.maximum(distances + missing, 0).astype(np.float32)
+            distances = np.where(labels >= 0, whole, distances)
         if "FastScan" in type(_core(self.index)).__name__:
             self._mend(x, k, distances, labels)
         return distances, labels
