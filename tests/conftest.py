@@ -24,6 +24,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+# Files that take longest, so that no worker is left with one of them at the end.
+LONGEST = (
+    "test_mutations.py",
+    "test_spark.py",
+    "test_concurrency.py",
+    "test_input_mutations.py",
+    "test_faults.py",
+    "test_values.py",
+    "test_ray.py",
+    "test_bench.py",
+    "test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; each file goes to a worker as a whole."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def pytest_terminal_summary(
     terminalreporter: object, exitstatus: int, config: pytest.Config
 ) -> None:
