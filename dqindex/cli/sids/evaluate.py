@@ -52,6 +52,7 @@ def _conditions(
 )
 @click.option(
     "--published",
+    type=click.Path(),
     metavar="MAP",
     help="Where MAP has items that were added ('append --delta'): the map before. Adds, for every "
     "length, the share of them whose prefix no published item has.",
