@@ -22,6 +22,7 @@ from dqindex.index.learning import (
     learn_codebooks,
     learn_rotation,
 )
+from dqindex.index.quiet import enough, silence, train_opq
 from dqindex.index.spec import IndexSpec
 from dqindex.index.steps import Steps
 from dqindex.quantizer.codebooks import ProductCodebooks
@@ -140,7 +141,10 @@ def _train_chain(
             install_rotation(link, rotation.transform)
         with steps.step("rotation", len(x)):
             if not link.is_trained:
-                link.train(x)
+                if isinstance(link, faiss.OPQMatrix):
+                    train_opq(link, x)
+                else:
+                    link.train(x)
                 if settings.inner_product:
                     uncentre(link)
             # A refinement is trained on what came in; else the sample is ours to turn.
@@ -159,6 +163,7 @@ def _train_quantizer(
         # It learns codes of its own (IMI, PQ); FAISS knows how.
         with steps.step("coarse", len(x)):
             x = np.ascontiguousarray(x)
+            silence(parts)
             ivf.train_q1(len(x), faiss.swig_ptr(x), False, ivf.metric_type)
         return
     if rotation is None or rotation.coarse is None:
@@ -176,11 +181,13 @@ def _train_core(
     if parts.pq is None:
         if not parts.core.is_trained:
             with steps.step("codebooks", len(x)):
-                parts.core.train(x)
+                silence(parts)
+                parts.core.train(enough(x, parts))
         return None
     start = None if rotation is None else rotation.codebooks
     codebooks = learn_codebooks(x, parts, start, seed, steps)
     with steps.step("codebooks", parts.pq.M):
+        silence(parts)
         install_codebooks(parts, codebooks.codebooks_, x)
     return codebooks
 
