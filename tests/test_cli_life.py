@@ -253,6 +253,10 @@ def test_missing_ids_are_counted(cli, place):
     said = done(cli("remove a - --missing-ok", b"none\n")).err
     assert "0 vectors removed, 299 are left; 1 ids were not there" in said
     done(cli("remove a - --missing-ok"))
+    beyond = f"-1\n{2**64 - 1}\n{10**25}\n-{10**25}\n007\n".encode()
+    assert "5 ids were not there" in done(cli("remove numbers - --missing-ok", beyond)).err
+    found = done(cli("search numbers q.npy --json --filter -", beyond + b"1003\n"))
+    assert [one["ids"] for one in answers(found)] == [[1003]] * 8
     assert content(place) == before
 
 
@@ -304,7 +308,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "ids for an index that counts": ("add counted b.parquet", ["this index counts"]),
     "ids of another type": ("add numbers b.parquet", ["string"]),
     "an unknown id": ("remove a ids.txt", ["1 of 2 are not in the index", "'nobody'"]),
-    "an id twice, to remove": ("remove a both.txt", ["'item 1' stands more than once"]),
+    "an id twice, to remove": ("remove a both.txt", ["both.txt: 'item 1' stands more than once"]),
     "no ids": ("remove a empty.txt", ["empty.txt: holds no ids"]),
     "no ids on stdin": ("remove a -", ["standard input: holds no ids"]),
     "no file of ids": ("remove a none.txt", ["none.txt: no such file"]),
@@ -312,12 +316,19 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "a pipe of ids": ("remove a pipe", ["pipe: is a pipe"]),
     "not text": ("remove a a.npy.txt", ["is not UTF-8"]),
     "words where integers are": ("remove numbers ids.txt", ["line 1 is 'item 1'", "integers"]),
-    "too large": ("remove numbers large.txt", ["no integer type of 64 bits"]),
+    "too large": (
+        "remove numbers large.txt",
+        ["large.txt: 1 of 1 are not in the index", str(2**64), "--missing-ok"],
+    ),
+    "an index that is a file": ("search a.npy q.npy", ["a.npy: is a file; give an index folder"]),
     "integers where words are": ("remove a one.parquet", ["int64", "strings"]),
     "which column": ("remove a several.parquet", ["name the id column, one of x, y"]),
     "no such column": ("remove a several.parquet --id-column z", ["no column 'z'"]),
     "a column of text": ("remove a ids.txt --id-column z", ["has no columns"]),
-    "an unknown id, to update": ("update a b.parquet", ["200 of 200 are not in the index"]),
+    "an unknown id, to update": (
+        "update a b.parquet",
+        ["b.parquet: ids: 200 of 200 are not in the index", "add them first"],
+    ),
     "whose vectors": ("update counted a.npy", ["has no ids; say whose"]),
     "another width, to update": ("update a wide.parquet", ["width 7"]),
     "another training": ("merge a other -o m", ["other: was trained apart from a"]),

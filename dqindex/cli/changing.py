@@ -49,6 +49,8 @@ def given_ids(text: str) -> str | IO[bytes]:
     return io.BytesIO(sys.stdin.buffer.read()) if text == "-" else text
 
 
-def chosen_ids(given: str | IO[bytes], index: DQIndex, column: str | None = None) -> pa.Array:
+def chosen_ids(
+    given: str | IO[bytes], index: DQIndex, column: str | None = None
+) -> pa.Array | list[int]:
     """The ids that `given_ids` gave, of the type that the index has."""
     return read_id_list(given, integers=index.names.integers, column=column)

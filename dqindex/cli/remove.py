@@ -46,6 +46,9 @@ def command(
                 f"{'standard input' if ids == '-' else ids}: holds no ids; nothing is removed "
                 "(--missing-ok takes that for right)"
             )
+        name = "standard input" if ids == "-" else ids
+        remedy = "leave them out, or count them (--missing-ok)"
+        index.names.rows(chosen, name, remedy=remedy, missing_ok=missing_ok)
         before = index.n
         missing = index.remove(chosen, missing_ok=missing_ok)
         removed = before - index.n

@@ -16,6 +16,9 @@ from dqindex.index.labels import Labels, check_embeddable, relabel
 from dqindex.index.names import Names
 from dqindex.vectors import VectorSource
 
+# What to do about ids that are not there.
+OF_REMOVE = "leave them out, or allow missing ones (missing_ok)"
+
 
 class Catalogue:
     """A FAISS index and the names of its rows, which change together.
@@ -70,7 +73,7 @@ class Catalogue:
     def remove(self, ids: Any, *, missing_ok: bool = False) -> int:
         """Remove the rows of `ids`; how many were unknown."""
         check_composable(self.index, self.spec)
-        rows = self.names.rows(ids, missing_ok=missing_ok)
+        rows = self.names.rows(ids, remedy=OF_REMOVE, missing_ok=missing_ok)
         known = rows[rows >= 0]
         stays = np.ones(self.names.n, dtype=bool)
         stays[known] = False
@@ -86,7 +89,8 @@ class Catalogue:
     ) -> None:
         """Replace the vectors of `ids` by those of `source`, which was checked, in their rows."""
         check_composable(self.index, self.spec)
-        rows = self.names.rows(ids)
+        what = f"{source.name}: ids" if ids is source.ids else "ids"
+        rows = self.names.rows(ids, what, remedy="add them first, or leave them out")
         if len(rows) != source.n:
             raise InputError(f"{source.name}: {len(rows)} ids for {source.n} vectors; give as many")
         n = self.names.n

@@ -312,7 +312,13 @@ def read_manifest(path: Place | str) -> Manifest:
     file = folder / MANIFEST
     try:
         content = read_regular(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, StorageError) as error:
+        if folder.is_file():
+            raise StorageError(
+                f"{folder}: is a file; give an index folder (DIR), as 'dqindex build' makes it"
+            ) from None
+        if isinstance(error, StorageError):
+            raise
         raise StorageError(
             f"{folder}: no index there (no {MANIFEST}); give a folder made by 'dqindex build'"
         ) from None

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from dqindex._types import Int64
 from dqindex.errors import InputError
-from dqindex.vectors.ids import INT64_MAX, as_ids, check_ids, unify
+from dqindex.index.sought import Sought, in_type, sought, told
+from dqindex.vectors.ids import INT64_MAX, as_ids, check_ids, unify, written
 
 Mask = npt.NDArray[np.bool_]
 
@@ -75,12 +76,13 @@ class Names:
         return self.array is None or pa.types.is_integer(self.array.type)
 
     @cached_property
-    def _largest(self) -> int:
-        return int(pc.max(self.array).as_py() or 0)
-
-    @cached_property
     def _sorted(self) -> tuple[npt.NDArray[Any], Int64]:
-        values = np.asarray(self.array)
+        """Integers as int64, or as uint64 where that does not hold them; and their order.
+
+        Of two types numpy would make floats, which do not tell large integers apart.
+        """
+        large = int(pc.max(self.array).as_py() or 0) > INT64_MAX
+        values = np.asarray(self.array).astype(np.uint64 if large else np.int64, copy=False)
         order = np.argsort(values, kind="stable")
         return values[order], order
 
@@ -92,60 +94,65 @@ class Names:
         InputError
             If they are not integers or text, as the catalogue's are.
         """
-        given = self._given(ids, what)
+        return self._rows_of(sought(ids, what, integers=self.integers))
+
+    def _rows_of(self, given: Sought) -> Int64:
         if not len(given):
             return np.empty(0, dtype=np.int64)
-        if self.array is None:
-            values = _as_int64(given)
-            return np.where((values >= 0) & (values < self.n), values, -1)
         if not self.n:
             return np.full(len(given), -1, dtype=np.int64)
-        if self.integers and self._largest <= INT64_MAX:
-            keys, order = self._sorted
-            values = _as_int64(given)
-            at = np.minimum(np.searchsorted(keys, values), self.n - 1)
-            # int64 on both sides: an unsigned type of 64 bits would turn both into floats.
-            return np.where(keys[at].astype(np.int64) == values, order[at], -1)
+        if self.array is None:
+            values, held = in_type(given, np.int64)
+            return np.where(held & (values >= 0) & (values < self.n), values, -1)
         if self.integers:
-            given = pa.array(given.to_pylist(), type=pa.decimal128(20))
-            found = pc.index_in(given, value_set=self.array.cast(pa.decimal128(20)))
-        else:
-            found = pc.index_in(given.cast(self.array.type), value_set=self.array)
+            keys, order = self._sorted
+            values, held = in_type(given, keys.dtype)
+            at = np.minimum(np.searchsorted(keys, values), self.n - 1)
+            return np.where(held & (keys[at] == values), order[at], -1)
+        found = pc.index_in(pa.array(given).cast(self.array.type), value_set=self.array)
         return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
-    def _given(self, ids: Any, what: str) -> pa.Array:
-        if hasattr(ids, "__len__") and not len(ids):
-            return pa.array([], pa.int64())
-        given = as_ids(ids, what)
-        wanted = "integers" if self.integers else "strings"
-        if pa.types.is_integer(given.type) != self.integers:
-            raise InputError(
-                f"{what}: are {given.type}, and the ids of this index are {wanted}; give {wanted}"
-            )
-        if given.null_count:
-            raise InputError(f"{what}: {given.null_count} of them are missing; leave them out")
-        return given
-
-    def rows(self, ids: Any, what: str = "ids", *, missing_ok: bool = False) -> Int64:
+    def rows(self, ids: Any, what: str = "ids", *, remedy: str, missing_ok: bool = False) -> Int64:
         """The rows of distinct `ids` that are all there.
+
+        Parameters
+        ----------
+        ids : array-like
+        what : str
+            What they are called, in messages.
+        remedy : str
+            What to do about an unknown one.
+        missing_ok : bool
+            Whether some may be unknown: -1.
 
         Raises
         ------
         InputError
             If one stands twice, or is unknown and `missing_ok` is False.
         """
-        rows = self.find(ids, what)
-        if not missing_ok and (rows < 0).any():
-            unknown = self._given(ids, what)[int(np.argmax(rows < 0))].as_py()
+        given = sought(ids, what, integers=self.integers)
+        rows = self._rows_of(given)
+        if not missing_ok:
+            _refuse_unknown(given, rows, what, remedy)
+        order = np.argsort(rows, kind="stable")
+        again = order[1:][(rows[order][1:] == rows[order][:-1]) & (rows[order][1:] >= 0)]
+        if len(again):
             raise InputError(
-                f"{what}: {int((rows < 0).sum())} of {len(rows)} are not in the index, for example "
-                f"{unknown!r}; leave them out, or allow missing ones"
+                f"{what}: {told(given, int(again.min()))} stands more than once; give each id once"
             )
-        known = rows[rows >= 0]
-        if len(np.unique(known)) != len(known):
-            values, counts = np.unique(known, return_counts=True)
-            twice = self.take(values[counts > 1][:1])[0]
-            raise InputError(f"{what}: {twice!r} stands more than once; give each id once")
+        return rows
+
+    def rows_again(self, ids: Any, what: str = "ids") -> Int64:
+        """The rows of `ids` that are all there, of which one may stand twice.
+
+        Raises
+        ------
+        InputError
+            If one is unknown.
+        """
+        given = sought(ids, what, integers=self.integers)
+        rows = self._rows_of(given)
+        _refuse_unknown(given, rows, what, "leave them out")
         return rows
 
     def mask(self, chosen: Any, what: str) -> Mask:
@@ -156,9 +163,13 @@ class Names:
         InputError
         """
         if isinstance(chosen, str | bytes) or not hasattr(chosen, "__len__"):
-            raise InputError(f"{what} is {chosen!r}; give a list of ids, or a boolean array")
+            raise InputError(f"{what} is {written(chosen)}; give a list of ids, or a boolean array")
         chosen = list(chosen) if isinstance(chosen, set | frozenset) else chosen
-        flags = np.asarray(chosen)
+        try:
+            flags = np.asarray(chosen)
+        except ValueError:
+            # Lists of different lengths: no ids, as `find` says.
+            flags = np.empty(0)
         if flags.dtype == np.bool_:
             if flags.shape != (self.n,):
                 raise InputError(
@@ -263,10 +274,10 @@ def _kind(names: Names) -> str:
     return f"has ids that are {'integers' if names.integers else 'strings'}"
 
 
-def _as_int64(given: pa.Array) -> Int64:
-    """As int64; what is beyond it, which is the id of nothing here, becomes the least of all."""
-    if given.type != pa.uint64():
-        return np.asarray(given.cast(pa.int64()).to_numpy(zero_copy_only=False))
-    values = given.to_numpy(zero_copy_only=False)
-    inside = values <= INT64_MAX
-    return np.where(inside, np.where(inside, values, 0).astype(np.int64), np.iinfo(np.int64).min)
+def _refuse_unknown(given: Sought, rows: Int64, what: str, remedy: str) -> None:
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        raise InputError(
+            f"{what}: {len(unknown)} of {len(rows)} are not in the index, for example "
+            f"{told(given, int(unknown[0]))}; {remedy}"
+        )

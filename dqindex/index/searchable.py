@@ -239,20 +239,28 @@ class SearchableIndex:
         return RangeResult(limits, names.take(positions), distances, positions)
 
     def reconstruct(self, ids: Any) -> Float32:
-        """The vectors of `ids` as the index knows them, shape (len(ids), d).
+        """The vectors of `ids`, of which one may stand twice, as the index knows them.
 
         A refinement gives what it keeps (``RFlat`` the exact vectors), other indexes what the codes
         stand for; for ``cosine`` of length 1.
 
+        Parameters
+        ----------
+        ids : array-like
+
+        Returns
+        -------
+        array (len(ids), d) of float32
+
         Raises
         ------
         InputError
-            If an id is unknown or stands twice.
+            If an id is unknown.
         SpecError
             If a transform cannot be undone.
         """
         check_lookable(self.index, self.spec, "reconstruction")
-        rows = self.names.rows(ids)
+        rows = self.names.rows_again(ids)
         return reconstruct(self.index, rows, self._places, self.spec)
 
     @contextmanager

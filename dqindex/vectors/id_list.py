@@ -15,12 +15,13 @@ from dqindex.vectors.id_file import read_ids
 from dqindex.vectors.layout import ID_NAMES
 from dqindex.vectors.parts import ARROW, PARQUET, open_part
 
-INTEGER = re.compile(r"-?[0-9]{1,20}")
+# Python reads no integer of many more digits, wherever its limit is set.
+INTEGER = re.compile(r"-?[0-9]{1,600}")
 
 
 def read_id_list(
     given: str | Path | IO[bytes], *, integers: bool, column: str | None = None
-) -> pa.Array:
+) -> pa.Array | list[int]:
     """Ids from a file, of which one may stand twice.
 
     Parameters
@@ -32,6 +33,11 @@ def read_id_list(
         Whether the lines of a text are to be integers.
     column : str, optional
         Of a table: by default its only one, else ``item_id`` or ``id``.
+
+    Returns
+    -------
+    pyarrow.Array, or list of int
+        A list where no integer type holds them all.
 
     Raises
     ------
@@ -61,7 +67,7 @@ def read_id_list(
     return read_ids(path, column)
 
 
-def _lines(file: IO[bytes], name: str, integers: bool) -> pa.Array:
+def _lines(file: IO[bytes], name: str, integers: bool) -> pa.Array | list[int]:
     try:
         text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -82,16 +88,14 @@ def _lines(file: IO[bytes], name: str, integers: bool) -> pa.Array:
             )
         if word:
             values.append(int(word))
-    return _integers(values, name)
+    return _integers(values)
 
 
-def _integers(values: list[int], name: str) -> pa.Array:
+def _integers(values: list[int]) -> pa.Array | list[int]:
+    """As they are where no type of 64 bits holds them: no index can have some of these."""
     for kind in (pa.int64(), pa.uint64()):
         try:
             return pa.array(values, kind)
         except (OverflowError, pa.ArrowException):
             continue
-    raise InputError(
-        f"{name}: its ids go from {min(values)} to {max(values)}, which no integer type of 64 bits "
-        "holds; leave out those that no index can have"
-    )
+    return values

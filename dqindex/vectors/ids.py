@@ -7,7 +7,7 @@ it is more than `TEXT_LIMIT` bytes, which ``string`` cannot hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,19 +105,21 @@ def _common_integer(arrays: list[pa.ChunkedArray], name: str) -> pa.DataType:
 def _to_arrow(ids: Any, name: str) -> pa.ChunkedArray:
     """Any array-like of ids as Arrow, of a type that can be an id."""
     try:
-        return _plain(_converted(ids), name)
+        return _plain(_converted(ids, name), name)
     except DQIndexError:
         raise
-    except CONVERSION_ERRORS as error:
-        raise InputError(f"{name}: the ids are not plain integers or strings ({error})") from None
+    except CONVERSION_ERRORS:
+        raise InputError(_refused(ids, name)) from None
 
 
-def _converted(ids: Any) -> Any:
+def _converted(ids: Any, name: str) -> Any:
+    if isinstance(ids, str | bytes | bytearray | Mapping):
+        raise InputError(f"{name}: the ids are {written(ids)}; give a list of integers or strings")
     if isinstance(ids, pa.Array | pa.ChunkedArray):
         return ids
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1:
-            raise InputError(f"ids of shape {ids.shape}; give one id a vector, in one dimension")
+            raise InputError(f"{name}: the ids have shape {ids.shape}; give them in one dimension")
         if ids.dtype.kind in "iuf":
             ids = np.ascontiguousarray(ids, dtype=ids.dtype.newbyteorder("="))
     elif hasattr(ids, "__arrow_c_stream__"):
@@ -127,7 +129,42 @@ def _converted(ids: Any) -> Any:
     try:
         return pa.array(ids)
     except OverflowError:
+        if not all(isinstance(one, int | np.integer) for one in ids):
+            raise
         return pa.array(ids, pa.uint64())
+
+
+def _refused(ids: Any, name: str) -> str:
+    """What is wrong with ids that Arrow has no array for."""
+    try:
+        items = list(ids)
+    except TypeError:
+        return f"{name}: the ids are {written(ids)}; give a list of integers or strings"
+    kinds = (int | np.integer, str)
+    for place, one in enumerate(items):
+        if isinstance(one, bool) or not isinstance(one, int | np.integer | str | None):
+            return f"{name}: the ids hold {written(one)} at place {place}; give integers or strings"
+    there = [one for one in items if one is not None]
+    first = [next((one for one in there if isinstance(one, kind)), None) for kind in kinds]
+    if None not in first:
+        one, other = map(written, first)
+        return f"{name}: the ids hold an integer ({one}) and text ({other}); give one type"
+    for one in there:
+        if not isinstance(one, str) and not -(2**63) <= one < 2**64:
+            return f"{name}: the ids hold {written(one)}, beyond 64 bits; store them as strings"
+    if first[0] is not None:
+        ends = f"{min(there)} to {max(there)}"
+        return (
+            f"{name}: the ids go from {ends}, which no integer type of 64 bits holds; store them "
+            "as strings"
+        )
+    return f"{name}: the ids are not plain integers or strings"
+
+
+def written(one: Any) -> str:
+    """A value as a message shows it: numpy's names for its types say nothing here."""
+    text = repr(one.item() if isinstance(one, np.generic) else one)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _plain(array: Any, name: str) -> pa.ChunkedArray:
