@@ -102,6 +102,7 @@ NO_IDS: list[tuple[Any, str]] = [
     ([True, 7], "hold True at place 0"),
     ([7, 1.5, "a"], "hold 1.5 at place 1"),
     ([7.5, 2**63], "hold 7.5 at place 0"),
+    ([2**63, 7.0], "hold 7.0 at place 1"),
     ([[1], [1, 2]], "not supported"),
     ([None], "null"),
     ([2**70, None, object()], "at place 2; give"),
