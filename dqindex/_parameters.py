@@ -15,6 +15,10 @@ from dqindex.errors import InputError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# No machine has more; libraries below end the process where they can't start as many.
+MOST_THREADS = 4096
+LARGEST_FLOAT32 = 3.4028234663852886e38
+
 
 class Rule(NamedTuple):
     """What a value must be, as a test and in words that follow "it must be"."""
@@ -35,6 +39,14 @@ def integer(at_least: int) -> Rule:
     )
 
 
+def thread_count() -> Rule:
+    """A number of threads, as many as OpenMP can be told; None for all CPUs."""
+    return Rule(
+        lambda value: value is None or (_is_integer(value) and 1 <= value <= MOST_THREADS),
+        f"an integer of at least 1, at most {MOST_THREADS}, or None",
+    )
+
+
 def integers(at_least: int) -> Rule:
     """A sequence of integers of at least `at_least`."""
     one = integer(at_least)
@@ -49,6 +61,14 @@ def integer_or_integers(at_least: int) -> Rule:
     one, some = integer(at_least), integers(at_least)
     return Rule(
         lambda value: one.holds(value) or some.holds(value), f"{one.text}, or a list of them"
+    )
+
+
+def float32() -> Rule:
+    """A number that float32 can hold."""
+    return Rule(
+        lambda value: _is_number(value) and abs(value) <= LARGEST_FLOAT32,
+        f"a finite number of float32, from {-LARGEST_FLOAT32:.7g} to {LARGEST_FLOAT32:.7g}",
     )
 
 

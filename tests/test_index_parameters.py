@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import clustered
 
-from dqindex import build_index, open_index
+from dqindex import DQModel, build_index, open_index
 from dqindex.errors import InputError, SpecError
 from dqindex.index.anatomy import dissect
 
@@ -164,3 +164,43 @@ def test_more_neighbours_than_there_are_vectors(spec):
 def test_a_wrong_radius_is_refused(wrong):
     with pytest.raises(InputError, match="radius is"):
         built("IVF64,Flat").range_search(QUERIES, wrong)
+
+
+@pytest.mark.parametrize("k", [2**31, 2**40, 2**63 - 1, 2**63, 2**64, 2**70])
+def test_a_k_beyond_memory_is_said_to_be(k):
+    index = build_index(clustered(100, 8), "Flat")
+    with pytest.raises(InputError, match=rf"k is {k}: 40 x {k} answers do not fit"):
+        index.search(clustered(40, 8), k)
+
+
+@pytest.mark.parametrize("radius", [1e300, -1e39, 3.5e38, 10**400, -(10**400)])
+def test_a_radius_beyond_float32_is_refused(radius):
+    index = build_index(clustered(100, 8), "Flat")
+    with pytest.raises(InputError, match=r"radius is .* finite number of float32"):
+        index.range_search(clustered(2, 8), radius)
+    most = float(np.finfo(np.float32).max)
+    assert index.range_search(clustered(2, 8), most).limits.tolist() == [0, 100, 200]
+    assert index.range_search(clustered(2, 8), -most).limits.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("threads", [2**31, 2**63, 2**70])
+def test_more_threads_than_there_can_be_are_refused(threads):
+    index = build_index(clustered(100, 8), "Flat")
+    for ask in (
+        lambda: index.search(clustered(2, 8), threads=threads),
+        lambda: index.range_search(clustered(2, 8), 1.0, threads=threads),
+        lambda: index.add(clustered(2, 8), threads=threads),
+        lambda: build_index(clustered(100, 8), "Flat", threads=threads),
+    ):
+        with pytest.raises(InputError, match=r"threads is .* at most 4096, or None"):
+            ask()
+    assert len(index) == 100
+
+
+@pytest.mark.parametrize("size", [2**31, 2**63, 2**70])
+def test_large_seeds_and_blocks_serve(size):
+    x = clustered(300, 8)
+    index = build_index(x, "DQ2,IVF4,PQ2x4", seed=size, block_rows=size)
+    index.add(x[:3], block_rows=size)
+    assert len(index) == 303
+    assert DQModel(2, 8, coarse=(4,), seed=size).fit(x).encode(x).shape == (300, 3)

@@ -6,7 +6,7 @@ from typing import Any
 
 import faiss
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none, text
+from dqindex._parameters import callback, checked, integer, one_of, or_none, text, thread_count
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.errors import SpecError
 from dqindex.index import drift
@@ -46,7 +46,7 @@ K_FACTOR = 8.0
     polish=integer(0),
     train_rows=or_none(integer(1)),
     block_rows=or_none(integer(1)),
-    threads=or_none(integer(1)),
+    threads=thread_count(),
     seed=integer(0),
     progress=or_none(callback()),
 )

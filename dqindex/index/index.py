@@ -10,7 +10,16 @@ from typing import Any
 import faiss
 import pyarrow as pa
 
-from dqindex._parameters import Rule, boolean, callback, checked, integer, or_none, path
+from dqindex._parameters import (
+    Rule,
+    boolean,
+    callback,
+    checked,
+    integer,
+    or_none,
+    path,
+    thread_count,
+)
 from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.index.changing import Catalogue
@@ -79,7 +88,7 @@ class DQIndex(SearchableIndex):
 
     @checked(
         block_rows=or_none(integer(1)),
-        threads=or_none(integer(1)),
+        threads=thread_count(),
         progress=or_none(callback()),
     )
     def add(
@@ -148,7 +157,7 @@ class DQIndex(SearchableIndex):
 
     @checked(
         block_rows=or_none(integer(1)),
-        threads=or_none(integer(1)),
+        threads=thread_count(),
         progress=or_none(callback()),
     )
     def update(

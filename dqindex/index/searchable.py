@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from typing import Any
 import faiss
 import pyarrow as pa
 
-from dqindex._parameters import checked, instance, integer, number, or_none
+from dqindex._parameters import checked, float32, instance, integer, or_none, thread_count
 from dqindex._types import Float32
 from dqindex.errors import InputError
 from dqindex.index.answers import RangeResult, SearchResult
@@ -37,6 +39,17 @@ from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
 from dqindex.vectors import open_vectors
 from dqindex.vectors.queries import check_queries
+
+# An answer is an id, a distance and a row, each of them twice on the way.
+ANSWER_BYTES = 40
+
+
+def _fit(answers: int) -> bool:
+    """Whether so many answers fit into memory; Linux would end the process instead."""
+    memory = sys.maxsize
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return answers * ANSWER_BYTES <= memory
 
 
 class SearchableIndex:
@@ -143,7 +156,7 @@ class SearchableIndex:
         """
         set_for_good(self.index, check_parameters(parameters, self.index, self.spec))
 
-    @checked(k=integer(1), parameters=or_none(instance(Mapping)), threads=or_none(integer(1)))
+    @checked(k=integer(1), parameters=or_none(instance(Mapping)), threads=thread_count())
     def search(
         self,
         queries: Any,
@@ -188,6 +201,8 @@ class SearchableIndex:
             with self._apart(settings) as own:
                 ask = Search(self.index, own, mask, labels.of, self._places)
                 try:
+                    if not _fit(len(array) * int(k)):
+                        raise MemoryError
                     distances, found = ask.run(array, int(k))
                 except MemoryError:
                     raise InputError(
@@ -197,7 +212,7 @@ class SearchableIndex:
         positions = labels.rows(found)
         return SearchResult(names.take(positions), distances, positions)
 
-    @checked(radius=number(), parameters=or_none(instance(Mapping)), threads=or_none(integer(1)))
+    @checked(radius=float32(), parameters=or_none(instance(Mapping)), threads=thread_count())
     def range_search(
         self,
         queries: Any,

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from dqindex._parameters import callback, checked, integer, number, one_of, or_none, text
+from dqindex._parameters import (
+    callback,
+    checked,
+    integer,
+    number,
+    one_of,
+    or_none,
+    text,
+    thread_count,
+)
 from dqindex._types import METRICS, Int64, Progress, no_progress
 from dqindex.errors import InputError, TargetError
 from dqindex.index.build import build_index
@@ -33,7 +42,7 @@ MOST_ROUNDS = 4
     spec=or_none(text()),
     k=integer(1),
     metric=one_of(*METRICS),
-    threads=or_none(integer(1)),
+    threads=thread_count(),
     seed=integer(0),
     progress=or_none(callback()),
 )

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from dqindex._parameters import checked, integer, or_none
+from dqindex._parameters import checked, thread_count
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -102,7 +102,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_state.after_fork)
 
 
-@checked(n_threads=or_none(integer(1)))
+@checked(n_threads=thread_count())
 @contextmanager
 def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     """Limit FAISS, BLAS and OpenMP to `n_threads` (None: all CPUs) inside the block.

@@ -163,7 +163,8 @@ def _start(X: Float32, k: int, init: str, seed: int) -> Float32:
         return np.array(part)
     start = faiss.Clustering(X.shape[1], k)
     start.niter = 0
-    start.seed = seed
+    # FAISS takes 31 bits.
+    start.seed = seed % 2**31
     start.min_points_per_centroid = 1
     start.max_points_per_centroid = max(rows, k)
     start.init_method = (

@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.optimize
 
-from dqindex._parameters import callback, checked, integer, number_at_least, one_of, or_none
+from dqindex._parameters import (
+    callback,
+    checked,
+    integer,
+    number_at_least,
+    one_of,
+    or_none,
+    thread_count,
+)
 from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
@@ -61,7 +69,7 @@ class Churn(NamedTuple):
     rotation=one_of("keep", "new"),
     worth=number_at_least(0),
     seed=integer(0),
-    threads=or_none(integer(1)),
+    threads=thread_count(),
     progress=or_none(callback()),
 )
 def refit(

@@ -20,6 +20,7 @@ from dqindex._parameters import (
     or_none,
     path,
     text,
+    thread_count,
 )
 from dqindex._types import Int64, Progress, no_progress
 from dqindex.parallel.threads import thread_limit
@@ -195,7 +196,7 @@ def read_sids(
     cap=integer(1),
     keep=or_none(integer(0)),
     seed=integer(0),
-    threads=or_none(integer(1)),
+    threads=thread_count(),
     block_rows=or_none(integer(1)),
     progress=or_none(callback()),
 )
