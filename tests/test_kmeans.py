@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from conftest import clustered
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dqindex import ProductCodebooks
-from dqindex.errors import RangeError
+from dqindex.errors import DQWarning, RangeError
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer import kmeans
 from dqindex.quantizer.kmeans import cluster_sums, sphere_radius, train_kmeans
@@ -191,3 +195,42 @@ def test_a_cluster_of_one_row_is_that_row():
     found, spare = train_kmeans(x, 3, start=start, n_iter=1)
     np.testing.assert_array_equal(found, [[2, 2], [10, 11], [30, 0]])
     assert spare == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 12),
+    k=st.integers(1, 40),
+    d=st.integers(1, 5),
+    rounds=st.integers(1, 6),
+    spherical=st.booleans(),
+    share=st.sampled_from([None, 0.9]),
+    repeated=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_any_number_of_rows_from_any_start(n, k, d, rounds, spherical, share, repeated, seed):
+    """Also fewer rows than centroids: those without rows stay what they are."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    if repeated:
+        x[:] = x[rng.integers(0, (n + 1) // 2, n)]
+    start = rng.normal(size=(k, d)).astype(np.float32)
+    given_start = start.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DQWarning)  # rows that are the same can't be split
+        found, spare = train_kmeans(
+            x, k, start=start, n_iter=rounds, spherical=spherical, max_share=share
+        )
+    assert found.shape == (k, d)
+    assert np.isfinite(found).all()
+    assert spare == 0
+    np.testing.assert_array_equal(start, given_start)
+    if not spherical:
+        if share is None:
+            assert objective(x, found) <= objective(x, start) * (1 + 1e-4) + 1e-5
+        if n < k and share is None:
+            unchanged = (found == start).all(axis=1).sum()
+            assert unchanged >= k - rounds * n
+            used = np.unique(((x[:, None] - start[None]) ** 2).sum(axis=2).argmin(axis=1))
+            if rounds == 1:
+                assert unchanged >= k - len(used)

@@ -213,3 +213,34 @@ def test_the_command_tells_of_the_model(tmp_path, monkeypatch):
     assert told["model_kept"] is False
     assert told["refit"]["items"] > 0
     assert call("sids refit s.parquet w.npy -o t.parquet --worth 2").exit_code == 2
+
+
+@pytest.mark.filterwarnings("ignore::dqindex.errors.DQWarning")  # few vectors for the fresh fit
+@settings(max_examples=30, deadline=None)
+@given(
+    family=st.sampled_from(
+        [
+            {"n_subspaces": 2},
+            {"n_subspaces": 2, "polish": 2},
+            {"n_subspaces": 2, "max_share": 0.5},
+            {"n_subspaces": 1, "coarse": (32,)},
+            {"n_subspaces": 1, "coarse": (32,), "polish": 2, "beam": 4},
+            {"method": "rq", "n_subspaces": 3},
+        ]
+    ),
+    before=st.integers(1, 50),
+    rotation=st.sampled_from(["keep", "new"]),
+    shift=st.sampled_from([0.0, 3.0]),
+    data=st.data(),
+)
+def test_a_catalogue_may_shrink_below_the_codewords(family, before, rotation, shift, data):
+    rng = np.random.default_rng(before)
+    x = rng.normal(size=(before, 4)).astype(np.float32)
+    after = data.draw(st.integers(1, before))
+    old = semantic_ids(x, np.arange(before), n_codewords=32, **family)
+    now = x[:after] * np.float32(1 + shift)
+    new = old.refit(now, np.arange(after), rotation=rotation, worth=0.0)
+    assert new.churn.common == after
+    assert len(np.unique(new.sids.codes, axis=0)) == after
+    np.testing.assert_allclose(new.sids.distortion, distortion_of(new.sids, now), atol=1e-4)
+    assert new.sids.need_model().code_sizes() == old.need_model().code_sizes()

@@ -67,7 +67,8 @@ def train_kmeans(
     parallel : bool
         Spread the rows over the threads; False where the caller spreads whole runs.
     start : (k, d) float32, optional
-        Centroids to start from, instead of `init`; one run then.
+        Centroids to start from, instead of `init`; one run then. Of more than there are rows, those
+        that no row is nearest to stay what they are.
     max_share : float, optional
         No centroid is the nearest of more than this share of `X`: see `dqindex.quantizer.shares`.
 
@@ -118,9 +119,13 @@ def _lloyd(
             break
         before = labels
         sums, sizes = cluster_sums(X, labels, k)
+        previous = centroids
         centroids = sums / np.maximum(sizes, 1).astype(np.float32)[:, None]
         empty = np.flatnonzero(sizes == 0)
-        if empty.size:
+        if len(X) < k:
+            # There are not enough rows to give each cluster one.
+            centroids[empty] = previous[empty]
+        elif empty.size:
             # An empty cluster starts anew at the vector that is served worst.
             centroids[empty] = X[np.argsort(-distances, kind="stable")[: empty.size]]
         if spherical:
