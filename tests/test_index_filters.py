@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from functools import cache
 from typing import Any
 
@@ -250,3 +252,30 @@ def test_lists_that_hold_too_few_give_fewer():
     found = index.search(QUERIES, 50, parameters={"nprobe": 1})
     assert (found.positions < 0).any()
     assert (found.positions[:, 0] >= 0).all()
+
+
+def test_a_masked_array_is_refused_as_a_filter_and_as_ids():
+    index = build_index(open_vectors(X[:400], ids=np.arange(400)), "DQ2,IVF4,PQ2x4")
+    some = np.ma.masked_array([1, 2], [False, True])
+    flags = np.ma.masked_array(np.ones(400, dtype=bool), np.arange(400) == 3)
+    for wrong in (some, flags):
+        for ask in (
+            lambda wrong=wrong: index.search(QUERIES, 5, filter=wrong),
+            lambda wrong=wrong: index.search(QUERIES, 5, exclude=wrong),
+            lambda wrong=wrong: index.range_search(QUERIES, 5.0, filter=wrong),
+            lambda wrong=wrong: index.remove(wrong),
+            lambda wrong=wrong: index.reconstruct(wrong),
+            lambda wrong=wrong: index.add(X[: len(wrong)], ids=wrong),
+            lambda wrong=wrong: index.update(X[: len(wrong)], ids=wrong),
+        ):
+            with pytest.raises(InputError, match="has masked values; leave them out"):
+                ask()
+    assert len(index) == 400
+    nothing_masked = np.ma.masked_array([1, 2], [False, False])
+    assert set(index.search(QUERIES, 2, filter=nothing_masked).ids.ravel()) == {1, 2}
+
+
+@pytest.mark.parametrize("of", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_an_index_is_saved_and_opened_not_pickled(of):
+    with pytest.raises(InputError, match="save it to a folder, and give that to open_index"):
+        of(built("Flat", "l2"))

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from dqindex._types import Int64
 from dqindex.errors import InputError
 from dqindex.index.sought import Sought, in_type, sought, told
-from dqindex.vectors.ids import INT64_MAX, as_ids, check_ids, unify, written
+from dqindex.vectors.ids import INT64_MAX, as_ids, check_ids, refuse_masked, unify, written
 
 Mask = npt.NDArray[np.bool_]
 
@@ -164,6 +164,7 @@ class Names:
         """
         if isinstance(chosen, str | bytes) or not hasattr(chosen, "__len__"):
             raise InputError(f"{what} is {written(chosen)}; give a list of ids, or a boolean array")
+        refuse_masked(chosen, what)
         chosen = list(chosen) if isinstance(chosen, set | frozenset) else chosen
         try:
             flags = np.asarray(chosen)

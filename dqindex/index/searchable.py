@@ -97,6 +97,18 @@ class SearchableIndex:
         except InputError:
             return False
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be pickled or copied: what it holds is FAISS's, in a folder or mapped.
+
+        Raises
+        ------
+        InputError
+        """
+        raise InputError(
+            "an index cannot be pickled or copied; save it to a folder, and give that to "
+            "open_index in the other place"
+        )
+
     @property
     def spec(self) -> str:
         """The spec it was built from."""

@@ -112,9 +112,21 @@ def _to_arrow(ids: Any, name: str) -> pa.ChunkedArray:
         raise InputError(_refused(ids, name)) from None
 
 
+def refuse_masked(ids: Any, name: str) -> None:
+    """Refuse an array of numpy that masks some of its values.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
+        raise InputError(f"{name}: has masked values; leave them out, with .compressed()")
+
+
 def _converted(ids: Any, name: str) -> Any:
     if isinstance(ids, str | bytes | bytearray | Mapping):
         raise InputError(f"{name}: the ids are {written(ids)}; give a list of integers or strings")
+    refuse_masked(ids, name)
     if isinstance(ids, pa.Array | pa.ChunkedArray):
         return ids
     if isinstance(ids, np.ndarray):
