@@ -105,7 +105,10 @@ NO_IDS: list[tuple[Any, str]] = [
     ([2**63, 7.0], "hold 7.0 at place 1"),
     ([[1], [1, 2]], "not supported"),
     ([None], "null"),
-    ([2**70, None, object()], "at place 2; give"),
+    ([2**70, None], "hold None at place 1"),
+    (["a", None, 1], "hold None at place 1"),
+    ([2**63, None, 2**64 - 1], "missing|string"),
+    ([2**70, "a", object()], "at place 2; give"),
 ]
 FOREIGN = (
     "Arrow",

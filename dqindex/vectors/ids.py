@@ -141,8 +141,6 @@ def _converted(ids: Any, name: str) -> Any:
     try:
         return pa.array(ids)
     except OverflowError:
-        if not all(isinstance(one, int | np.integer) for one in ids):
-            raise
         return pa.array(ids, pa.uint64())
 
 
@@ -154,18 +152,17 @@ def _refused(ids: Any, name: str) -> str:
         return f"{name}: the ids are {written(ids)}; give a list of integers or strings"
     kinds = (int | np.integer, str)
     for place, one in enumerate(items):
-        if isinstance(one, bool) or not isinstance(one, int | np.integer | str | None):
+        if isinstance(one, bool) or not isinstance(one, int | np.integer | str):
             return f"{name}: the ids hold {written(one)} at place {place}; give integers or strings"
-    there = [one for one in items if one is not None]
-    first = [next((one for one in there if isinstance(one, kind)), None) for kind in kinds]
+    first = [next((one for one in items if isinstance(one, kind)), None) for kind in kinds]
     if None not in first:
         one, other = map(written, first)
         return f"{name}: the ids hold an integer ({one}) and text ({other}); give one type"
-    for one in there:
+    for one in items:
         if not isinstance(one, str) and not -(2**63) <= one < 2**64:
             return f"{name}: the ids hold {written(one)}, beyond 64 bits; store them as strings"
-    if first[0] is not None:
-        ends = f"{min(there)} to {max(there)}"
+    if first[0] is not None and min(items) < 0 and max(items) > INT64_MAX:
+        ends = f"{min(items)} to {max(items)}"
         return (
             f"{name}: the ids go from {ends}, which no integer type of 64 bits holds; store them "
             "as strings"
