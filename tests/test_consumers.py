@@ -232,7 +232,8 @@ def test_a_table_of_pid_and_sid_makes_a_dictionary(tmp_path, sids):
     for item in range(N):
         a, b, c = known[item][0], known[item][1], known[item][2]
         assert texts[str(item)] == f"<|sid_begin|><s_a_{a}><s_b_{b}><s_c_{c}><|sid_end|>"
-    found = read_sids(tmp_path / "pid2sid.parquet", "openonerec")
+    found = read_sids(tmp_path / "pid2sid.parquet")
+    assert items_of(read_sids(tmp_path / "pid2sid.parquet", "openonerec")) == items_of(found)
     assert items_of(found) == items_of(sids)
     assert found.ids.type == sids.ids.type
     spelling = {"token": "<s_{letter}_{code}>", "begin": "<|sid_begin|>", "end": "<|sid_end|>"}
@@ -248,6 +249,8 @@ def test_a_generated_id_leads_back_to_its_items(tmp_path):
     assert [one["pid"] for one in known[packed]] == [70, 9]
     assert all({"count", "count_after_downsample"} < {*one} for one in known[packed])
     assert items_of(read_sids(tmp_path / "sid2pid.json")) == items_of(sids)
+    (tmp_path / "spaced.json").write_text(json.dumps(known, indent=2))
+    assert items_of(read_sids(tmp_path / "spaced.json")) == items_of(sids)
     sids.export(tmp_path / "iid.json", "openonerec-reverse", id_column="iid")
     assert items_of(read_sids(tmp_path / "iid.json", id_column="iid")) == items_of(sids)
     with pytest.raises(FileFormatError, match="objects with the field 'pid'"):
@@ -378,6 +381,24 @@ def test_templates_that_could_not_be_read_back_are_refused(tmp_path, settings, m
         with pytest.raises(InputError):
             read_sids(__file__, "lc-rec", **settings)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["lc-rec", "vocabulary"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"begin": "X", "end": "X"}, "begin and end are both 'X'"),
+        ({"begin": "<a_1>", "end": "<a_1>"}, "begin and end are both '<a_1>'"),
+        ({"begin": "<a_1>"}, "begin is '<a_1>', which is a token of the template"),
+        ({"end": "<zz_70>"}, "end is '<zz_70>', which is a token"),
+        ({"token": "s{level}.{code}", "end": "s9.3"}, "end is 's9.3', which is a token"),
+    ],
+)
+def test_marks_are_no_tokens_and_differ(tmp_path, sids, form, settings, message):
+    with pytest.raises(InputError, match=message):
+        sids.export(tmp_path / "m.json", form, **settings)
+    assert not list(tmp_path.iterdir())
+    sids.export(tmp_path / "m.json", form, **{**settings, "begin": "<s>", "end": "</s>"})
 
 
 def test_settings_are_held_to_their_formats(tmp_path, sids):

@@ -245,7 +245,7 @@ def test_what_is_wrong_is_named(tmp_path, name, text, message):
 @pytest.mark.parametrize("name", ["s.csv", "s.jsonl", "s.json"])
 def test_bytes_that_are_no_text(tmp_path, name):
     (tmp_path / name).write_bytes(b'{"\xff": ["<a_1>"]}')
-    with pytest.raises(FileFormatError, match="not UTF-8 text"):
+    with pytest.raises(FileFormatError, match=r"not UTF-8 text; store it as UTF-8$"):
         read_sids(tmp_path / name)
 
 
@@ -267,6 +267,49 @@ def test_wrong_settings(tmp_path):
         read_sids(tmp_path / "s.csv", transpose=True)
     with pytest.raises(InputError, match=r"'yaml'"):
         map_of([[0]], [1]).export(tmp_path / "t", "yaml")
+
+
+def test_a_csv_column_called_codes_is_read(tmp_path):
+    sids = map_of([[0, 1], [2, 0], [1, 1]], [3, 2], pa.array(["x", "y", "z"]))
+    for name in (None, "asin"):
+        sids.export(tmp_path / "s.csv", "csv", id_column=name, codes_column="codes")
+        assert items_of(read_sids(tmp_path / "s.csv")) == items_of(sids)
+    one = map_of([[1], [0]], [2], pa.array(["x", "y"]))
+    one.export(tmp_path / "one.csv", "csv", codes_column="codes")
+    assert items_of(read_sids(tmp_path / "one.csv")) == items_of(one)
+    for text in (
+        'codes,asin\n"[0 1]",x\n2 0,y\n',
+        'title,codes,item_id\nA,"0,1",x\nB,"[2, 0]",y\n',
+        "title,codes,item_id\n7,0 1,x\n8,2 0,y\n",
+        # One token among others.
+        "item_id,codes,more\nx,0,1\ny,2,0\n",
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        assert items_of(read_sids(tmp_path / "t.csv")) == {"x": [0, 1], "y": [2, 0]}, text
+
+
+@pytest.mark.parametrize(
+    "text", ["item_id;a;b\nx;0;1\n", "x;0;1\n", "x\ny\n", "item_id\tt\nx\t1\n"]
+)
+def test_a_csv_without_tokens_says_how_it_must_look(tmp_path, text):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(FileFormatError, match=r"no columns of tokens; .* between commas"):
+        read_sids(tmp_path / "s.csv")
+
+
+def test_two_columns_never_have_one_name(tmp_path):
+    sids = map_of([[0, 1, 0], [2, 0, 1]], [3, 2, 2])
+    codes = dict.fromkeys(("jsonl", "table"), "codes") | {"reverse": "codes", "openonerec": "sid"}
+    wrong = [("csv", {"id_column": "token_2"}), ("csv", {"codes_column": "item_id"})]
+    wrong += [(form, {"id_column": name}) for form, name in codes.items()]
+    for name in ("count", "count_after_downsample"):
+        wrong.append(("openonerec-reverse", {"id_column": name}))
+    for form, names in wrong:
+        with pytest.raises(InputError, match=r"give (two names|another)"):
+            sids.export(tmp_path / "x", form, **names)
+    assert not list(tmp_path.iterdir())
+    sids.export(tmp_path / "s.csv", "csv", id_column="token_3")
+    assert items_of(read_sids(tmp_path / "s.csv")) == items_of(sids)
 
 
 # Sizes.

@@ -110,8 +110,8 @@ def export(
     merged : bool
         For ``lc-rec``: one string an item, and no list.
     id_column, codes_column : str, optional
-        Names of the columns, or JSON fields; in ``csv`` all codes are then in one column, between
-        commas.
+        Names of the columns, or JSON fields; in ``csv`` with `codes_column` all codes are in one
+        column, between commas, which `read` takes by itself where it is called ``codes``.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def read(
 
 def _read(path: Place, form: str, layout: Layout, transpose: bool) -> SidMap:
     if form in ("parquet", "table", "openonerec"):
-        ids, codes = ("pid", "sid") if form == "openonerec" else (None, None)
+        ids, codes = map_file.OPENONEREC if form == "openonerec" else (None, None)
         return map_file.read_map(
             path, id_column=layout.ids or ids, codes_column=layout.codes or codes
         )
@@ -255,8 +255,8 @@ def _read(path: Place, form: str, layout: Layout, transpose: bool) -> SidMap:
             if form == "trie":
                 return _map(trie.read_json(lines, path), path)
             return _map(TEXT_READERS[form](lines, path, layout), path)
-        except UnicodeDecodeError as error:
-            raise FileFormatError(f"{path}: not UTF-8 text ({error})") from None
+        except UnicodeDecodeError:
+            raise FileFormatError(f"{path}: not UTF-8 text; store it as UTF-8") from None
 
 
 def _guess(path: Place) -> str:
@@ -271,7 +271,7 @@ def _guess(path: Place) -> str:
         return "reverse"
     if head.startswith((b'{"vocabulary_size"', b'{"offsets"')):
         return "offset"
-    if re.match(rb'\{"[0-9]+": \[\{', head):
+    if re.match(rb'\{\s*"[0-9]+"\s*:\s*\[\s*\{', head):
         return "openonerec-reverse"
     if head.startswith(b'{"trie"'):
         return "trie"

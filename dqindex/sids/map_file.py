@@ -43,6 +43,8 @@ FORMAT = Format(
     },
 )
 COLUMNS = ("item_id", "codes", "base_codes", "distortion")
+# What OpenOneRec calls its ids and codes.
+OPENONEREC = ("pid", "sid")
 # Rows that are written at a time.
 ROW_GROUP = 2**18
 # Most codes of a level that no code needs: what is counted by code takes so many numbers.
@@ -147,7 +149,7 @@ def read_map(
     ----------
     path : path
     id_column, codes_column : str, optional
-        Of a foreign map; by default ``item_id`` and ``codes``.
+        Of a foreign map; by default ``item_id`` and ``codes``, or OpenOneRec's ``pid`` and ``sid``.
 
     Raises
     ------
@@ -176,6 +178,9 @@ def _renamed(
     table: pa.Table, id_column: str | None, codes_column: str | None, name: str
 ) -> pa.Table:
     """A foreign table with our names for its ids and codes."""
+    there = set(table.column_names)
+    if codes_column is None and "codes" not in there and {*OPENONEREC} <= there:
+        id_column, codes_column = id_column or OPENONEREC[0], OPENONEREC[1]
     given = {
         column: ours
         for ours, column in (("item_id", id_column), ("codes", codes_column))

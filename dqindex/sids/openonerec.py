@@ -20,6 +20,7 @@ from dqindex.storage.files import HashingFile
 
 LEVELS = 3
 SIZE = 8192
+COUNTS = ("count", "count_after_downsample")
 
 
 def check_sizes(sids: SidMap) -> None:
@@ -45,6 +46,8 @@ def write_reverse(sids: SidMap, file: HashingFile, column: str) -> None:
         If the ids are text, which it does not take.
     """
     ids = sids.item_ids
+    if column in COUNTS:
+        raise InputError(f"the field of ids is {column!r}, as one of the counts is; give another")
     if not pa.types.is_integer(ids.type):
         raise InputError(
             f"OpenOneRec's reverse map takes ids that are whole numbers; these are {ids.type}: use "
@@ -56,9 +59,7 @@ def write_reverse(sids: SidMap, file: HashingFile, column: str) -> None:
         rows = known.order[known.starts[place] : known.starts[place + 1]]
         a, b, c = sids.codes[rows[0]].tolist()
         # What it counts is not known here: one each, so that the first stays first.
-        items = [
-            {column: name, "count": 1, "count_after_downsample": 1} for name in _names(ids, rows)
-        ]
+        items = [{column: name, **dict.fromkeys(COUNTS, 1)} for name in _names(ids, rows)]
         entry = f'{", " if place else ""}"{(a * SIZE + b) * SIZE + c}": {json.dumps(items)}'
         file.write(entry.encode())
     file.write(b"}")

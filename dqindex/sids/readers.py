@@ -69,10 +69,14 @@ def read_csv(file: TextIO, path: Place, layout: Layout) -> Found:
         rows = rows[1:]
     if (layout.ids or layout.codes) and names is None:
         raise InputError(f"{path}: has no line of names; leave out the names of its columns")
-    id_place = _place(layout.ids, names, path) if names and layout.ids else 0
-    code_place = _place(layout.codes, names, path) if names and layout.codes else None
-    ids, codes = [], []
     width = len(names if names is not None else rows[0][1])
+    id_place, code_place = _places(layout, names, rows, path)
+    if code_place is None and width < 2:
+        raise FileFormatError(
+            f"{path}: no columns of tokens; CSV has the id and the tokens of an item on a line, "
+            "between commas"
+        )
+    ids, codes = [], []
     for line, cells in rows:
         where = f"{path}, line {line}"
         if len(cells) != width:
@@ -102,6 +106,24 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
         return True
     numbered = all(WHOLE_NUMBER.fullmatch(cells[0]) for _, cells in others)
     return bool(others) and numbered and not WHOLE_NUMBER.fullmatch(first[0])
+
+
+def _places(
+    layout: Layout, names: list[str] | None, rows: list[tuple[int, list[str]]], path: Place
+) -> tuple[int, int | None]:
+    """The columns of the ids and of the tokens; None where each token has a column of its own."""
+    names = names or []
+    id_place = _place(layout.ids, names, path) if names and layout.ids else 0
+    if names and layout.codes:
+        return id_place, _place(layout.codes, names, path)
+    if "codes" not in names or len(names) < 2 or not rows:
+        return id_place, None
+    codes = names.index("codes")
+    if layout.ids is None:
+        id_place = names.index("item_id") if "item_id" in names else int(codes == 0)
+    # Where all are single numbers, it is one token among others.
+    tokens = [cell for at, cell in enumerate(rows[0][1]) if at != id_place]
+    return id_place, None if all(token.strip().isdecimal() for token in tokens) else codes
 
 
 def _place(name: str, names: list[str], path: Place) -> int:

@@ -89,6 +89,24 @@ class Spelling(NamedTuple):
             )
         return self
 
+    def to_write(self, *, merged: bool = False) -> Spelling:
+        """Itself, if it is `checked` and no mark is also a token or the other mark.
+
+        Raises
+        ------
+        InputError
+        """
+        self.checked(merged=merged)
+        if self.begin and self.begin == self.end:
+            raise InputError(f"begin and end are both {self.begin!r}; give two marks")
+        for name, mark in (("begin", self.begin), ("end", self.end)):
+            if self.pattern().fullmatch(mark):
+                raise InputError(
+                    f"{name} is {mark!r}, which is a token of the template {self.token!r}; give "
+                    "another mark"
+                )
+        return self
+
     def around(self, level: int) -> tuple[str, str]:
         """What stands before and behind the code in the tokens of a level."""
         text = self.token.replace("{letter}", level_name(level)).replace("{level}", str(level))

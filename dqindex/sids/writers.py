@@ -78,6 +78,8 @@ def _write_csv(sids: SidMap, file: HashingFile, settings: Settings) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     ids, column = settings.columns("item_id", "")
     columns = [column] if column else [f"token_{level}" for level in range(len(sids.sizes))]
+    if ids in columns:
+        raise InputError(f"the column of ids is {ids!r}, as one of the tokens is; give another")
     writer.writerow([ids, *columns])
     for name, codes in _rows(sids):
         writer.writerow([name, ",".join(map(str, codes))] if column else [name, *codes])
@@ -105,7 +107,7 @@ def _write_object(file: HashingFile, rows: Iterator[tuple[Any, Any]]) -> None:
 
 
 def _write_lc_rec(sids: SidMap, file: HashingFile, settings: Settings) -> None:
-    spelling = settings.spelling.checked(merged=settings.merged)
+    spelling = settings.spelling.to_write(merged=settings.merged)
     around = [spelling.around(level) for level in range(len(sids.sizes))]
     begin, end = ([mark] if mark else [] for mark in (spelling.begin, spelling.end))
 
@@ -177,12 +179,12 @@ def _write_trie_json(sids: SidMap, file: HashingFile, settings: Settings) -> Non
 
 
 def _write_vocabulary(sids: SidMap, file: HashingFile, settings: Settings) -> None:
-    for token in settings.spelling.checked().vocabulary(sids.sizes):
+    for token in settings.spelling.to_write().vocabulary(sids.sizes):
         file.write(f"{token}\n".encode())
 
 
 def _write_vocabulary_json(sids: SidMap, file: HashingFile, settings: Settings) -> None:
-    tokens = list(settings.spelling.checked().vocabulary(sids.sizes))
+    tokens = list(settings.spelling.to_write().vocabulary(sids.sizes))
     file.write(json.dumps(tokens, ensure_ascii=False).encode())
 
 
