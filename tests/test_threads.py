@@ -104,8 +104,13 @@ def test_one_blas_thread_leaves_the_others():
     assert faiss.omp_get_max_threads() == before
 
 
-def blas_threads() -> list[int]:
-    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+def blas_threads(*, of_numpy: bool = False) -> list[int]:
+    """Counts of all, or without that of FAISS, which runs on OpenMP."""
+    return [
+        one["num_threads"]
+        for one in threadpool_info()
+        if one["user_api"] == "blas" and not (of_numpy and one["threading_layer"] == "openmp")
+    ]
 
 
 def test_threads_must_be_positive():
@@ -150,3 +155,44 @@ def test_at_most_two_items_a_thread_are_in_flight():
         next(found)
         assert len(drawn) == 6
         assert list(found) == list(range(1, 50))
+
+
+def test_limits_side_by_side_leave_what_was_there():
+    """Two threads open limits and close them in the order in which they opened them."""
+    before = blas_threads(), faiss.omp_get_max_threads()
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+    seen = {}
+
+    def first() -> None:
+        with thread_limit(1):
+            first_is_in.set()
+            assert second_is_in.wait(60)
+            seen["first"] = current_threads(), faiss.omp_get_max_threads()
+        first_is_out.set()
+
+    def second() -> None:
+        assert first_is_in.wait(60)
+        with thread_limit(3):
+            second_is_in.set()
+            assert first_is_out.wait(60)
+            seen["second"] = current_threads(), faiss.omp_get_max_threads()
+            with single_blas_thread():
+                assert set(blas_threads()) == {1}
+
+    threads = [threading.Thread(target=one) for one in (first, second)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert seen == {"first": (1, 1), "second": (3, 3)}
+    assert (blas_threads(), faiss.omp_get_max_threads()) == before
+
+
+def test_a_limit_does_not_wake_blas_where_another_needs_one_thread():
+    """Sums that add up in one fixed order go on doing so."""
+    with single_blas_thread():
+        with thread_limit(3):
+            assert set(blas_threads(of_numpy=True)) == {1}
+        assert set(blas_threads(of_numpy=True)) == {1}
+    with thread_limit(3), single_blas_thread():
+        assert set(blas_threads()) == {1}

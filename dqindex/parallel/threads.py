@@ -32,12 +32,13 @@ def available_threads() -> int:
 
 
 @cache
-def _controller():  # type: ignore[no-untyped-def]
+def _controller(api: str):  # type: ignore[no-untyped-def]
+    """The libraries of one kind alone: a limit puts back the counts of all that it knows."""
     import faiss  # noqa: F401  (its BLAS must be loaded to be found)
     import scipy.linalg  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api=api)
 
 
 class _State:
@@ -45,10 +46,11 @@ class _State:
 
     Per process, since FAISS, BLAS and OpenMP have one setting a process:
 
-    - `limits`: the thread counts of the `thread_limit` blocks that are open, the innermost last.
+    - `limits`: thread and count of the `thread_limit` blocks that are open, the innermost last.
       Kept here, as FAISS's own count falls with that of its BLAS, which runs on OpenMP.
-    - `users`, `restore`: how many are inside `single_blas_thread`, and what puts the old count
-      back when all have left.
+    - `users`: how many are inside `single_blas_thread`.
+    - `blas`, `restore`: the count that BLAS has from us, and what puts the old one back when all
+      have left, in whatever order they do.
     - `pools`: a pool of workers a thread count, kept until the process ends: a new thread costs
       milliseconds, as its buffers for products are new memory. A forked child has the pools but not
       their threads, so it begins with none.
@@ -57,8 +59,9 @@ class _State:
     """
 
     def __init__(self) -> None:
-        self.limits: list[int] = []
+        self.limits: list[tuple[int, int]] = []
         self.users = 0
+        self.blas: int | None = None
         self.restore: Any = None
         self.pools: dict[int, ThreadPoolExecutor] = {}
         self.lock = threading.Lock()
@@ -84,6 +87,28 @@ class _State:
         """Whether this thread is a worker."""
         return getattr(self.own, "works", False)
 
+    @property
+    def limit(self) -> int | None:
+        """The count of the innermost limit of this thread, else of any; None without one."""
+        own = [count for thread, count in self.limits if thread == threading.get_ident()]
+        return own[-1] if own else self.limits[-1][1] if self.limits else None
+
+    def settle(self) -> None:
+        """Give BLAS, which has one count a process, what the blocks that are open say.
+
+        With `lock` held.
+        """
+        wanted = 1 if self.users else self.limit
+        if wanted == self.blas:
+            return
+        if wanted is None:
+            self.restore.restore_original_limits()
+            self.restore = None
+        else:
+            limiter = _controller("blas").limit(limits=wanted)
+            self.restore = self.restore or limiter
+        self.blas = wanted
+
     def close(self) -> None:
         """End the workers, once they have done what they were given."""
         with self.lock:
@@ -107,6 +132,9 @@ if hasattr(os, "register_at_fork"):
 def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     """Limit FAISS, BLAS and OpenMP to `n_threads` (None: all CPUs) inside the block.
 
+    FAISS and OpenMP keep a count for each thread that calls them; BLAS has one for all, which is
+    that of the block that was last opened or left. Where all are left, it is what it was before.
+
     Raises
     ------
     InputError
@@ -117,13 +145,20 @@ def thread_limit(n_threads: int | None = None) -> Iterator[int]:
     if n_threads is None:
         n_threads = available_threads()
     before = faiss.omp_get_max_threads()
-    with _controller().limit(limits=n_threads):
+    entry = threading.get_ident(), n_threads
+    with _controller("openmp").limit(limits=n_threads):
+        with _state.lock:
+            _state.limits.append(entry)
+            _state.settle()
         faiss.omp_set_num_threads(n_threads)
-        _state.limits.append(n_threads)
         try:
             yield n_threads
         finally:
-            _state.limits.pop()
+            with _state.lock:
+                _state.limits.reverse()
+                _state.limits.remove(entry)
+                _state.limits.reverse()
+                _state.settle()
             faiss.omp_set_num_threads(before)
 
 
@@ -131,7 +166,8 @@ def current_threads() -> int:
     """The thread count that :func:`thread_limit` set, or FAISS's own."""
     import faiss
 
-    return _state.limits[-1] if _state.limits else int(faiss.omp_get_max_threads())
+    limit = _state.limit
+    return int(faiss.omp_get_max_threads()) if limit is None else limit
 
 
 @contextmanager
@@ -142,16 +178,14 @@ def single_blas_thread() -> Iterator[None]:
     the threads that it had.
     """
     with _state.lock:
-        if not _state.users:
-            _state.restore = _controller().limit(limits=1, user_api="blas")
         _state.users += 1
+        _state.settle()
     try:
         yield
     finally:
         with _state.lock:
             _state.users -= 1
-            if not _state.users:
-                _state.restore.restore_original_limits()
+            _state.settle()
 
 
 def parallel_map(
