@@ -23,6 +23,7 @@ from dqindex.errors import InputError, warn
 from dqindex.parallel.pieces import pieces
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.encoding import check_codes, code_dtype, encoder
+from dqindex.quantizer.equals import distinct
 from dqindex.quantizer.estimator import Estimator
 from dqindex.quantizer.feature_names import names_of
 from dqindex.quantizer.kmeans import STARTS, train_kmeans
@@ -225,10 +226,14 @@ class ProductCodebooks(Estimator):
             (len(array), len(self.codebooks_)), dtype=code_dtype(max(map(len, self.codebooks_)))
         )
 
-        encode = encoder(self.codebooks_)
+        reduced = [distinct(book) for book in self.codebooks_]
+        encode = encoder([book for book, _ in reduced])
 
         def encode_rows(part: slice) -> None:
             encode(array[part], codes[part])
+            for level, (_, positions) in enumerate(reduced):
+                if positions is not None:
+                    codes[part, level] = positions[codes[part, level]]
 
         width = self.codebooks_[0].shape[1]
         for _ in parallel_map(encode_rows, pieces(len(array), width)):

@@ -9,13 +9,14 @@ from dqindex.quantizer.beam import BeamSearch
 from dqindex.quantizer.blocks import scaled
 from dqindex.quantizer.coarse import code_in_turn, left_over
 from dqindex.quantizer.encoding import code_dtype, encoder
+from dqindex.quantizer.equals import distinct
 from dqindex.quantizer.parts import Parts
 from dqindex.quantizer.transform import lift, project
 from dqindex.vectors.matrix import check_width
 
 
 class Coder:
-    """Encodes rows on its thread.
+    """Encodes rows on its thread; of codewords that are the same, the first is named.
 
     Parameters
     ----------
@@ -27,9 +28,11 @@ class Coder:
     """
 
     def __init__(self, parts: Parts, beam: int, distortion: bool) -> None:
-        self._transform, self._coarse = parts.transform, parts.coarse
-        self._scale = parts.scale
-        self._books = parts.codebooks.codebooks_
+        self._transform, self._scale = parts.transform, parts.scale
+        reduced = [distinct(level) for level in [*parts.coarse, *parts.codebooks.codebooks_]]
+        levels = [level for level, _ in reduced]
+        self._coarse, self._books = levels[: len(parts.coarse)], levels[len(parts.coarse) :]
+        self._positions = [positions for _, positions in reduced]
         self._distortion = distortion
         self._dtype = code_dtype(max(parts.code_sizes()))
         self._encode = encoder(self._books)
@@ -53,7 +56,11 @@ class Coder:
             codes[:] = self._search(rows)
             rows = left_over(rows, self._coarse, codes)
             projected = project(self._transform, rows)
-        return codes, self._error(rows, projected, codes[:, levels:])
+        distortion = self._error(rows, projected, codes[:, levels:])
+        for level, positions in enumerate(self._positions):
+            if positions is not None:
+                codes[:, level] = positions[codes[:, level]]
+        return codes, distortion
 
     def _error(self, rows: Matrix, projected: Matrix, codes: Codes) -> Float64 | None:
         if not self._distortion:

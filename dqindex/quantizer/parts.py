@@ -10,6 +10,7 @@ import numpy as np
 from dqindex._types import Float32, Float64, Matrix, Progress
 from dqindex.quantizer.coarse import train_in_turn
 from dqindex.quantizer.codebooks import ProductCodebooks, train_codebooks
+from dqindex.quantizer.equals import first_equals
 from dqindex.quantizer.joint import Atoms, beam_codes, train_jointly
 from dqindex.quantizer.polish import polish
 from dqindex.quantizer.transform import DQTransform, learn_axes
@@ -82,7 +83,7 @@ def learn_parts(
     levels, residual = train_in_turn(rows, coarse, codebooks, report)
     # What coarse levels leave over may be of any size: the vectors themselves were checked.
     transform = learn_axes(transform, residual)
-    projected = transform.projected(residual)
+    projected = _projected(transform, residual, max(codebooks.sizes()))
     codebooks = train_codebooks(
         codebooks,
         projected,
@@ -94,6 +95,21 @@ def learn_parts(
     if levels:
         return _trained_jointly(rows, parts, rounds, width, report)
     return _polished(rows, parts, rounds)
+
+
+def _projected(transform: DQTransform, rows: Float32, codewords: int) -> Matrix:
+    """Projections of `rows`; of few distinct ones, equal to the last digit where rows are.
+
+    A matrix product may give equal rows other last digits, which would be codewords of their own
+    where there are more of these than rows.
+    """
+    for part in (rows[: 4 * codewords], rows):
+        firsts = first_equals(part)
+        kept, inverse = np.unique(firsts, return_inverse=True)
+        if len(kept) > codewords:
+            return transform.projected(rows)
+    distinct: Matrix = transform.projected(np.ascontiguousarray(rows[kept]))
+    return distinct[inverse]
 
 
 def _polished(rows: Float32, parts: Parts, rounds: int) -> Parts:

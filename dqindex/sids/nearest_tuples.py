@@ -7,7 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._types import Float32, Float64, Tokens
+from dqindex._types import Float32, Float64, Int64, Tokens
+from dqindex.quantizer.equals import first_equals
 from dqindex.quantizer.model import DQModel
 
 # Coarse tuples that are looked at together.
@@ -30,6 +31,10 @@ class CandidateSearch:
         self._transform = model.transform_
         self._books = [book.astype(np.float64) for book in model.codebooks_.codebooks_]
         self._coarse = [level.astype(np.float64) for level in model.coarse_]
+        # Codewords that are the same have the same distance, to the last digit: then the first
+        # of them comes first.
+        self._firsts = [first_equals(book) for book in model.codebooks_.codebooks_]
+        self._coarse_firsts = [first_equals(level) for level in model.coarse_]
         self.sizes = model.code_sizes()
 
     def nearest(
@@ -111,7 +116,9 @@ class CandidateSearch:
             offsets += level[tokens[:, place]]
         centred = z - mean
         x, moved = centred @ axes, offsets @ axes
-        bounds = self._bounds(centred, x, offsets, moved)
+        same = self._same_offsets(tokens, held)
+        moved = moved[same]
+        bounds = self._bounds(centred, x, offsets, moved)[:, same]
         tried = np.argsort(bounds, axis=1, kind="stable")[:, :count]
         rows = np.repeat(np.arange(len(z)), tried.shape[1])
         flat = tried.reshape(-1)
@@ -121,6 +128,16 @@ class CandidateSearch:
         first = np.broadcast_to(tokens[flat][:, None], (len(flat), codes.shape[1], tokens.shape[1]))
         codes = np.concatenate([first, codes], axis=2)
         return codes.reshape(len(z), -1, codes.shape[2]), sums.reshape(len(z), -1)
+
+    def _same_offsets(self, tokens: Tokens, held: int) -> Int64:
+        """For each row of `tokens`, the first that names the same centroids."""
+        firsts = [
+            table[column]
+            for table, column in zip(self._coarse_firsts[held:], tokens.T, strict=True)
+        ]
+        numbers = np.ravel_multi_index(firsts, [len(one) for one in self._coarse[held:]])
+        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        return np.asarray(first[inverse])
 
     def _bounds(self, centred: Float64, x: Float64, offsets: Float64, moved: Float64) -> Float64:
         """Distortion of the best tuple behind each offset, (m, offsets), up to rounding.
@@ -143,7 +160,7 @@ class CandidateSearch:
         part = x[:, self._columns(level)]
         squares = (part**2).sum(axis=1)[:, None] - 2 * part @ book.T + (book**2).sum(axis=1)
         clipped: Float64 = np.maximum(squares, 0.0)
-        return clipped
+        return clipped[:, self._firsts[level]]
 
     def _merge(self, x: Float64, count: int, first: int = 0) -> tuple[Tokens, Float64]:
         """Codes of the subspaces from `first` on, and their part of the distortion."""
