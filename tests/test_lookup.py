@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +80,30 @@ def test_what_is_no_matrix_of_tuples_is_refused(tuples):
         find(map_of([[0, 1]], [2, 2]), tuples)
 
 
+def test_codes_of_any_size_may_be_looked_for():
+    sids = map_of([[0, 1], [3, 3]], [4, 4])
+    for code in (2**31, 2**63, 2**64 - 1, 2**70, -1, -(2**70)):
+        found = find(sids, [[code, 1], [3, 3], [-1, 0]])
+        assert found.rows.tolist() == [-1, 1, -1], code
+
+
+@pytest.mark.parametrize(
+    ("tuples", "message"),
+    [
+        ([[0, 1], [0]], "their rows are not of one length"),
+        ([["0", "1"]], "hold '0'"),
+        ([[0, 1.5]], "hold 1.5"),
+        ([[None, 1]], "hold None"),
+        (np.array([[0.0, 1.0]]), "hold 0.0"),
+        ({"a": 1}, "are of shape ()"),
+        ([0, 1], "are of shape (2,)"),
+    ],
+)
+def test_what_is_wrong_with_tuples_is_said(tuples, message):
+    with pytest.raises(InputError, match=re.escape(f"tuples: {message}; give rows of 2 integers")):
+        find(map_of([[0, 1]], [2, 2]), tuples)
+
+
 def test_codes_that_are_replaced_are_seen():
     sids = map_of([[0, 1], [1, 1]], [2, 2])
     assert find(sids, [[1, 1]]).rows.tolist() == [1]
@@ -98,8 +123,28 @@ def test_rows_of_items():
     narrow = map_of([[0]] * 3, [1], pa.array([7, -3, 5], pa.int8()))
     assert rows_of(narrow, [5, 300, -3]).tolist() == [2, -1, 1]
     assert rows_of(map_of([[0]] * 3, [1]), np.array([2, 3])).tolist() == [2, -1]
-    with pytest.raises(InputError, match="ids of type string, those of the map are int8"):
+    with pytest.raises(InputError, match="are string, and the ids of this map are integers"):
         rows_of(narrow, ["5"])
+    assert rows_of(text, pa.array(["c"], pa.large_string())).tolist() == [2]
+
+
+@pytest.mark.parametrize("kind", ["int8", "int64", "uint64", None])
+def test_any_integer_may_be_looked_for(kind):
+    ids = None if kind is None else pa.array([2, 0, 1], kind)
+    sids = map_of([[0]] * 3, [1], ids)
+    row = 0 if kind else 2
+    for asked in ([2, -1], [2, 300], [2, 2**63], [2, 2**64 - 1], [2, 2**70], [2, -(2**70)]):
+        assert rows_of(sids, asked).tolist() == [row, -1], asked
+    large = map_of([[0]] * 2, [1], pa.array([2**64 - 1, 0], "uint64"))
+    assert rows_of(large, [-1, 0, 2**64 - 1, 2**63]).tolist() == [-1, 1, 0, -1]
+
+
+@pytest.mark.parametrize("ids", ["abc", b"a", 3, ["a", 3], [None], ["a", None], [1.5], {"a": 1}])
+def test_what_are_no_ids_is_refused(ids):
+    sids = map_of([[0]] * 3, [1], pa.array(["a", "b", "c"]))
+    with pytest.raises(InputError, match=r"^ids: ") as caught:
+        rows_of(sids, ids)
+    assert not any(word in str(caught.value) for word in ("Arrow", "dtype", "convert", "object"))
 
 
 def lines(done) -> list[str]:
@@ -110,10 +155,11 @@ def test_command_line(run, tmp_path):
     (tmp_path / "m.csv").write_text("asin,a,b\nx,0,1\ny,12,0\nz,0,1\nä,1,1\n")
     done = run("sids", "lookup", "m.csv", 0, 1)
     assert (done.returncode, lines(done), done.stderr) == (0, ["0 1\tx", "0 1\tz"], "")
-    done = run("sids", "lookup", "m.csv", "12,0", "1,1", "5,5", "--item", "y", "--item", "q")
+    items = ["--item", "y", "--item", "q", "--item", ""]
+    done = run("sids", "lookup", "m.csv", "12,0", "1,1", "5,5", *items)
     assert done.returncode == 1
     assert lines(done) == ["12 0\ty", "1 1\tä", "12 0\ty"]
-    assert done.stderr == "5 5: no such item\nitem q: no such item\n"
+    assert done.stderr == "5 5: no such item\nitem q: no such item\nitem '': no such item\n"
     done = run(
         "sids", "lookup", "m.csv", "12,0", "5,5", "--item", "ä", "--item", "q", "--json", "-q"
     )

@@ -15,6 +15,7 @@ from dqindex.errors import InputError, NonFiniteError
 from dqindex.sids.nearest_tuples import CandidateSearch
 from dqindex.sids.semantic_ids import semantic_ids
 from dqindex.sids.tuples import TupleSet
+from dqindex.sids.unique import check_capacity
 
 
 def brute_force(model: DQModel, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +155,10 @@ def test_a_full_house():
     assert sids.unique_share() == 1.0
     with pytest.raises(InputError, match=r"65 items, but 4 x 4 x 4 codes make only 64 IDs"):
         semantic_ids(clustered(65, 6), n_subspaces=3, n_codewords=4)
+    with pytest.raises(InputError, match="2 items, but 1 code makes only 1 ID;"):
+        check_capacity(2, [1], 1)
+    with pytest.raises(InputError, match="2 items, but 1 x 1 codes make only 1 ID;"):
+        check_capacity(2, [1, 1], 1)
     with pytest.raises(InputError, match="9 items, but 2 x 2 codes with 2 items each make only 8"):
         semantic_ids(clustered(9, 6), n_subspaces=2, n_codewords=2, unique="cap", cap=2)
 

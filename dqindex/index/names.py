@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from dqindex._types import Int64
 from dqindex.errors import InputError
-from dqindex.index.sought import Sought, in_type, sought, told
 from dqindex.vectors.ids import INT64_MAX, as_ids, check_ids, refuse_masked, unify, written
+from dqindex.vectors.sought import Sought, in_type, sought, told
 
 Mask = npt.NDArray[np.bool_]
 

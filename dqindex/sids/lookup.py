@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from dqindex._types import Int64
 from dqindex.errors import InputError
 from dqindex.sids.map import SidMap
-from dqindex.sids.matching import in_one_type
 from dqindex.sids.tuples import TupleRows
-from dqindex.vectors.ids import as_ids
+from dqindex.sids.vocabulary import MOST_TOKEN
+from dqindex.vectors.ids import written
+from dqindex.vectors.sought import in_type, sought
 
 
 class Matches(NamedTuple):
@@ -87,7 +88,7 @@ def rows_of(sids: SidMap, ids: Any) -> Int64:
     ----------
     sids : SidMap
     ids : array-like of m integers or strings
-        Integers of any width match by value; where the map has no ids of its own, rows do.
+        Integers of any size match by value; where the map has no ids of its own, rows do.
 
     Returns
     -------
@@ -96,12 +97,19 @@ def rows_of(sids: SidMap, ids: Any) -> Int64:
     Raises
     ------
     InputError
-        If they are no ids, or text where the map has integers, or the other way round.
+        If they are no ids, one is missing, or they are text where the map has integers, or the other way round.
     """
-    if isinstance(ids, list | tuple) and not ids:
+    known = sids.item_ids
+    integers = pa.types.is_integer(known.type)
+    wanted = sought(ids, "ids", integers=integers, where="map")
+    if not len(wanted):
         return np.empty(0, dtype=np.int64)
-    wanted = as_ids(ids, "ids")
-    asked, known = in_one_type(wanted, sids.item_ids, "ids")
+    if integers:
+        kind = pa.uint64() if known.type == pa.uint64() else pa.int64()
+        values, held = in_type(wanted, kind.to_pandas_dtype())
+        asked, known = pa.array(values, kind, mask=~held), known.cast(kind)
+    else:
+        asked = pa.array(wanted).cast(known.type)
     found = pc.index_in(asked, value_set=known, skip_nulls=True).fill_null(-1)
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
 
@@ -111,10 +119,24 @@ def _tuples(tuples: Any, levels: int) -> npt.NDArray[Any]:
     remedy = f"give rows of {levels} integers, as {[list(range(levels))]}"
     try:
         wanted = np.asarray(tuples)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"tuples: are no matrix ({error}); {remedy}") from None
+        if wanted.dtype.kind in "fO" and not isinstance(tuples, np.ndarray):
+            # Integers that no one type of numpy's holds.
+            wanted = np.asarray(tuples, dtype=object)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"tuples: their rows are not of one length; {remedy}") from None
     if wanted.shape == (0,):
         return np.empty((0, levels), dtype=np.int64)
-    if wanted.dtype.kind not in "iu" or wanted.ndim != 2 or wanted.shape[1] != levels:
-        raise InputError(f"tuples: {wanted.dtype} of shape {wanted.shape}; {remedy}")
+    if wanted.ndim != 2 or wanted.shape[1] != levels:
+        raise InputError(f"tuples: are of shape {wanted.shape}; {remedy}")
+    if wanted.dtype == object and all(map(_is_integer, wanted.flat)):
+        # No level has as many codes.
+        clipped = [min(max(int(one), -1), MOST_TOKEN + 1) for one in wanted.flat]
+        wanted = np.array(clipped, dtype=np.int64).reshape(wanted.shape)
+    if wanted.dtype.kind not in "iu":
+        wrong = next((one for one in wanted.flat if not _is_integer(one)), None)
+        raise InputError(f"tuples: hold {written(wrong)}; {remedy}")
     return wanted
+
+
+def _is_integer(one: Any) -> bool:
+    return isinstance(one, int | np.integer) and not isinstance(one, bool)

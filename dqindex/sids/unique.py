@@ -39,10 +39,13 @@ def check_capacity(n: int, sizes: list[int], cap: int) -> None:
     """
     room = math.prod(sizes) * cap
     if n > room:
+        codes = f"{' x '.join(map(str, sizes))} {'code' if sizes == [1] else 'codes'}"
+        makes = "makes" if sizes == [1] else "make"
         raise InputError(
-            f"{n:,} items, but {' x '.join(map(str, sizes))} codes"
+            f"{n:,} items, but {codes}"
             + (f" with {cap} items each" if cap > 1 else "")
-            + f" make only {room:,} IDs; use more levels or larger codebooks"
+            + f" {makes} only {room:,} {'ID' if room == 1 else 'IDs'}; use more levels or larger "
+            "codebooks"
         )
 
 

@@ -55,8 +55,7 @@ def command(
         for line in [] if as_json else _lines(record):
             click.echo(line)
         if not _is_there(record):
-            asked = f"item {record['item']}" if "item" in record else _spaced(record["codes"])
-            say(f"{asked}: no such item", quiet)
+            say(f"{_asked(record)}: no such item", quiet)
     if not all(map(_is_there, found)):
         sys.exit(1)
 
@@ -107,6 +106,13 @@ def _id(word: str, kind: pa.DataType) -> int | str | None:
 
 def _is_there(record: dict[str, Any]) -> bool:
     return bool(record["codes"] is not None if "item" in record else record["items"])
+
+
+def _asked(record: dict[str, Any]) -> str:
+    if "item" not in record:
+        return _spaced(record["codes"])
+    item = str(record["item"])
+    return f"item {item}" if item.strip() else f"item {item!r}"
 
 
 def _lines(record: dict[str, Any]) -> list[str]:

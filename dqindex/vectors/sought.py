@@ -1,4 +1,4 @@
-"""Ids that are looked for in an index: integers of any size, or text, of which it may lack some."""
+"""Ids that are looked for in an index or a map, which may lack some: any integers, or text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dqindex.vectors.ids import INT64_MAX, as_ids, written
 Sought: TypeAlias = "pa.Array | list[int]"
 
 
-def sought(ids: Any, what: str, *, integers: bool) -> Sought:
+def sought(ids: Any, what: str, *, integers: bool, where: str = "index") -> Sought:
     """Any array-like of ids as an Arrow array of integers or of text, or a list of integers.
 
     Parameters
@@ -25,12 +25,14 @@ def sought(ids: Any, what: str, *, integers: bool) -> Sought:
     what : str
         For messages.
     integers : bool
-        Whether the ids of the index are integers; else they are text.
+        Whether the ids that are there are integers; else they are text.
+    where : str
+        What holds them, for messages.
 
     Raises
     ------
     InputError
-        If they are something else, or of the other kind than those of the index.
+        If they are something else, or of the other kind than those that are there.
     """
     ids = list(ids) if isinstance(ids, Iterator | set | frozenset) else ids
     # An array without dimensions has no length.
@@ -47,7 +49,7 @@ def sought(ids: Any, what: str, *, integers: bool) -> Sought:
     kind = "integers" if isinstance(given, list) else given.type
     if (kind == "integers" or pa.types.is_integer(kind)) != integers:
         raise InputError(
-            f"{what}: are {kind}, and the ids of this index are {wanted}; give {wanted}"
+            f"{what}: are {kind}, and the ids of this {where} are {wanted}; give {wanted}"
         )
     if isinstance(given, pa.Array) and given.null_count:
         raise InputError(f"{what}: {given.null_count} of them are missing; leave them out")
