@@ -97,7 +97,8 @@ def rows_of(sids: SidMap, ids: Any) -> Int64:
     Raises
     ------
     InputError
-        If they are no ids, one is missing, or they are text where the map has integers, or the other way round.
+        If they are no ids, one is missing, or they are text where the map has integers, or the
+        other way round.
     """
     known = sids.item_ids
     integers = pa.types.is_integer(known.type)

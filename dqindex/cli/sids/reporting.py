@@ -32,7 +32,8 @@ def tell_duplicates(sids: SidMap, quiet: bool) -> None:
     items, ids = found.largest[0]
     say(
         f"{found.share:.2%} of the items share their vector with another ({found.groups:,} "
-        f"vector{'s' if found.groups > 1 else ''}); the largest group has {items:,}: {', '.join(map(str, ids))}"
+        f"vector{'s' if found.groups > 1 else ''}); the largest group has {items:,}: "
+        f"{', '.join(map(str, ids))}"
         f"{', ...' if items > len(ids) else ''}",
         quiet,
     )
