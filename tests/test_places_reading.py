@@ -470,3 +470,23 @@ def test_a_remote_path_is_named_as_a_path_is():
     web = place(f"https://host/a/x.npy?sig={SECRET}")
     assert (web.name, web.suffix, str(web)) == ("x.npy", ".npy", "https://host/a/x.npy?…")
     assert web.uri.endswith(SECRET)
+
+
+@pytest.mark.parametrize("form", ["tree", "tree/", "tree/*", "tree/**"])
+def test_marks_of_folders_are_no_files(tmp_path, s3, form):
+    """A console makes an object ``NAME/`` of 0 bytes when it makes a folder."""
+    put_all(with_two_files(tmp_path), s3)
+    system = fsspec.filesystem("s3")
+    bucket, _, key = s3.removeprefix("s3://").partition("/")
+    for name in ("tree/", "tree/sub.parquet/", "tree/other.parquet/"):
+        system.call_s3("put_object", Bucket=bucket, Key=f"{key}/{name}", Body=b"")
+    system.invalidate_cache()
+    assert open_vectors(f"{s3}/{form}").n == 2
+
+
+def with_two_files(folder: Path) -> Path:
+    """`folder` with two files in it, one in a folder that is called as a file is."""
+    for file in ("tree/x.parquet", "tree/sub.parquet/y.parquet"):
+        (folder / file).parent.mkdir(exist_ok=True, parents=True)
+        pq.write_table(pa.table({"v": [[1.0, 2.0]]}), folder / file)
+    return folder

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pytest
 
 import dqindex
 from dqindex.errors import DQWarning, FileFormatError, InputError, StorageError
+from dqindex.places.place import place as place_of
 from dqindex.vectors import ids as ids_module
 from dqindex.vectors import open_vectors, read_ids
 from dqindex.vectors.folder import natural_key
@@ -370,3 +372,74 @@ def test_two_columns_of_one_name(tmp_path):
     twice = pa.Table.from_arrays([listed(X), listed(X)], names=["v", "v"])
     with pytest.raises(InputError, match="2 columns are called 'v'"):
         open_vectors(twice, vector_column="v")
+
+
+# What lies in a folder beside the data.
+
+
+def saved_dataset(folder: Path, values: list[list[float]]) -> Path:
+    """What `datasets` leaves: data, its state, and a cache that `map` put beside them."""
+    folder.mkdir(parents=True)
+    for name, sign in (("data-00000-of-00001", 1), ("cache-0123456789abcdef", -1)):
+        rows = pa.table({"v": [[sign * one for one in row] for row in values]})
+        with pa.ipc.new_stream(folder / f"{name}.arrow", rows.schema) as writer:
+            writer.write_table(rows)
+    data = [{"filename": "data-00000-of-00001.arrow"}]
+    (folder / "state.json").write_text(json.dumps({"_data_files": data, "_split": None}))
+    return folder
+
+
+@pytest.mark.parametrize("pattern", ["train", "", "*/*.arrow", "**/*.arrow", "t*"])
+def test_caches_beside_a_saved_data_set_are_not_read(tmp_path, pattern):
+    saved_dataset(tmp_path / "set" / "train", [[1.0, 2.0], [3.0, 4.0]])
+    source = open_vectors(f"{tmp_path}/set/{pattern}")
+    assert source.read().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_saved_data_set_without_one_of_its_files_is_refused(tmp_path):
+    folder = saved_dataset(tmp_path / "set", [[1.0, 2.0]])
+    (folder / "data-00000-of-00001.arrow").unlink()
+    with pytest.raises(FileFormatError, match=r"data-00000-of-00001.arrow, which its state.json"):
+        open_vectors(folder)
+
+
+def test_a_saved_dictionary_of_data_sets_names_its_sets(tmp_path):
+    for split in ("train", "test"):
+        saved_dataset(tmp_path / "all" / split, [[1.0, 2.0]])
+    (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(InputError, match=r"all/train, .*all/test"):
+        open_vectors(tmp_path / "all")
+    assert open_vectors(tmp_path / "all" / "test").n == 1
+
+
+def test_json_of_others_in_a_folder_says_nothing(tmp_path):
+    pq.write_table(pa.table({"v": [[1.0, 2.0]]}), tmp_path / "x.parquet")
+    for content in ("{}", "[]", "no json", '{"_data_files": 3, "splits": 3}'):
+        for name in ("state.json", "dataset_dict.json"):
+            (tmp_path / name).write_text(content)
+        assert open_vectors(tmp_path).n == 1
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "set"
+    for folder, value in ((elsewhere, 1.0), (root / "b", 2.0)):
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"v": [[value, value]]}), folder / "x.parquet")
+    (root / "linked").symlink_to(elsewhere)
+    (root / "a").symlink_to(root / "b")  # A second name for what is here.
+    (root / "b" / "loop").symlink_to(root)
+    source = open_vectors(root)
+    assert sorted(source.read()[:, 0].tolist()) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["q?m", "ha#sh", "new\nline", "[br]", "a*b", "sp ace", "c:d"])
+def test_a_file_uri_may_hold_any_sign(tmp_path, name):
+    file = tmp_path / f"{name}.parquet"
+    pq.write_table(pa.table({"v": [[1.0, 2.0]]}), file)
+    assert place_of(f"file://{file}") == file
+    assert open_vectors(f"file://{file}").n == 1
+    assert open_vectors(f"file://{quote(str(file))}").n == 1
+    if "\n" not in name:
+        file.unlink()
+        with pytest.raises(StorageError, match=r"no (such )?file"):
+            open_vectors(f"file://{file}")

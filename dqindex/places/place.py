@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from dqindex.errors import InputError
 from dqindex.places.refusals import told
@@ -181,14 +183,17 @@ class RemotePath:
         yield from (one for one in map(self._named, found) if one.within(self))
 
     def files(self) -> list[RemotePath]:
-        """All objects below it."""
+        """All objects below it; none is the mark of a folder, of 0 bytes and called ``NAME/``."""
         with told(self, "be listed"):
-            return [self._named(name) for name in system_of(self.scheme).find(self.uri)]
+            found = system_of(self.scheme).find(self.uri, detail=True)
+        listed = [self._named(name) for name, about in found.items() if not _is_mark(name, about)]
+        return [one for one in listed if one.within(self)]
 
     def matches(self) -> list[RemotePath]:
         """What fits it, taken for a pattern."""
         with told(self, "be listed"):
-            return [self._named(name) for name in system_of(self.scheme).glob(self.uri)]
+            found = system_of(self.scheme).glob(self.uri, detail=True)
+        return [self._named(name) for name, about in found.items() if not _is_mark(name, about)]
 
     def read_bytes(self) -> bytes:
         """The object, in one piece.
@@ -214,6 +219,11 @@ class RemotePath:
         """
         with told(self, "be removed"):
             system_of(self.scheme).rm_file(self.uri)
+
+
+def _is_mark(name: str, about: dict[str, Any]) -> bool:
+    """Whether an object is only there to show a folder, as the consoles of stores make them."""
+    return not about.get("size") and name.endswith("/") and about.get("type") != "directory"
 
 
 Place: TypeAlias = Path | RemotePath
@@ -251,12 +261,13 @@ def place(path: str | Path | RemotePath) -> Place:
             "credentials in the environment"
         )
     if scheme == "file":
-        parts = urlsplit(f"file://{rest}")
-        if parts.netloc not in ("", "localhost"):
+        # Not by `urlsplit`, which takes `?` and `#` for ends of the path and drops line ends.
+        host, slash, path_there = rest.partition("/")
+        if host not in ("", "localhost"):
             raise InputError(
                 f"file://{rest}: is not of this machine; write file:///PATH, with three slashes"
             )
-        return Path(unquote(parts.path))
+        return Path(unquote(slash + path_there))
     query = ""
     if scheme in WEB:
         rest, mark, query = rest.partition("?")
@@ -292,7 +303,24 @@ def matching(pattern: str | Path | RemotePath) -> list[Any]:
 
 
 def files_below(folder: Any) -> list[Any]:
-    """All files in a folder and in those in it."""
+    """All files in a folder and in those in it, links to folders followed; each is given once."""
     if isinstance(folder, RemotePath):
         return folder.files()
-    return [file for file in folder.rglob("*") if not file.is_dir()]
+    found: list[Path] = []
+    seen: set[str] = set()
+    folders, links = [folder], deque[Path]()
+    while folders or links:
+        # Links come last: a folder is known by its own name where it has one here.
+        one = folders.pop() if folders else links.popleft()
+        real = os.path.realpath(one)
+        if real in seen:
+            continue
+        seen.add(real)
+        for inside in sorted(one.iterdir()):
+            if not inside.is_dir():
+                found.append(inside)
+            elif inside.is_symlink():
+                links.append(inside)
+            else:
+                folders.append(inside)
+    return found

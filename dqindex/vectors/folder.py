@@ -3,12 +3,14 @@
 The order of rows is the order of the files, then of the rows in each. Files of a folder or glob
 are in natural order of their path (``part-2`` before ``part-10``), those of a list as listed.
 Names that start with ``_`` or ``.`` are skipped, as Arrow and Spark do. A folder called
-``key=value`` gives all rows below it a column `key` (hive partitions).
+``key=value`` gives all rows below it a column `key` (hive partitions). Of a folder that Hugging
+Face `datasets` saved, the files that its ``state.json`` names are read, and no caches beside them.
 """
 
 from __future__ import annotations
 
 import glob
+import json
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -23,6 +25,8 @@ from dqindex.vectors.parts import ARROW, PARQUET, Part, open_part
 
 # Files behind a network that are opened at a time.
 REQUESTS = 8
+# What Hugging Face `datasets` calls what it writes beside the data of a set, and of several.
+STATE, SPLITS = "state.json", "dataset_dict.json"
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -80,6 +84,11 @@ def _files_of(path: str | Path) -> list[_File]:
             for file in ([found] if not found.is_dir() else _in_folder(found))
             if not _is_hidden(file.parts[plain:])
         ]
+        # A pattern asks for no state.json: it is looked for where there may be caches.
+        states = {
+            file.with_name(STATE) for file in files if re.fullmatch(r"cache-.*\.arrow", file.name)
+        }
+        files = _saved(files, [state for state in states if state.is_file()])
         if not files:
             raise StorageError(f"{root}: no file matches; give a pattern of Parquet or Arrow files")
     else:
@@ -99,7 +108,41 @@ def _files_of(path: str | Path) -> list[_File]:
 
 def _in_folder(folder: Any) -> list[Any]:
     depth = len(folder.parts)
-    return [file for file in files_below(folder) if not _is_hidden(file.parts[depth:])]
+    files = [file for file in files_below(folder) if not _is_hidden(file.parts[depth:])]
+    for file in files:
+        if file.name == SPLITS:
+            splits = _read_json(file).get("splits")
+            if isinstance(splits, list) and splits:
+                names = ", ".join(f"{file.parent}/{split}" for split in splits)
+                raise InputError(f"{file.parent}: is a DatasetDict; name one of its sets: {names}")
+    return _saved(files, [file for file in files if file.name == STATE])
+
+
+def _saved(files: list[Any], states: list[Any]) -> list[Any]:
+    """`files` without what lies beside the data of a saved data set, as its state says."""
+    for state in states:
+        listed = _read_json(state).get("_data_files")
+        if not isinstance(listed, list):
+            continue
+        named = {str(one.get("filename")) for one in listed if isinstance(one, dict)}
+        beside = [file for file in files if file.parent == state.parent]
+        missing = named - {file.name for file in beside}
+        if missing and state in files:
+            raise FileFormatError(
+                f"{state.parent}: {min(missing)}, which its {STATE} names, is missing; save the "
+                "data set again"
+            )
+        files = [file for file in files if file.parent != state.parent or file.name in named]
+    return files
+
+
+def _read_json(file: Any) -> dict[str, Any]:
+    """What a JSON file holds; nothing where it holds something else."""
+    try:
+        found = json.loads(file.read_bytes())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _plain_steps(pattern: Place) -> int:
