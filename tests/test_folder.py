@@ -15,6 +15,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -26,10 +27,14 @@ from dqindex.errors import (
     BusyError,
     DQIndexError,
     FileFormatError,
+    InputError,
     IntegrityError,
     StorageError,
 )
 from dqindex.index.folder import read_version, write_folder
+from dqindex.places.place import place
+from dqindex.storage.files import atomic_file, check_writable
+from dqindex.storage.outputs import check_output
 from dqindex.storage.records import seal
 
 
@@ -420,3 +425,40 @@ def test_a_reader_waits_longer_each_time_for_a_version_that_is_replaced(tmp_path
 
     with pytest.raises(IntegrityError, match="a file: is missing, though the manifest names it"):
         read_version(tmp_path, never)
+
+
+def destroyed(folder, index, write):
+    """What `write` would have done to each file of the index in `folder`; all are refused."""
+    index.save(str(folder))
+    paths: list[Any] = list(place(str(folder)).iterdir())
+    before = {path.name: path.read_bytes() for path in paths if not path.name.startswith(".")}
+    assert len(before) >= 4
+    for path in paths:
+        if path.name in before:
+            with pytest.raises(InputError, match=r"is a part of the index in"):
+                write(path)
+    assert {name: (place(str(folder)) / name).read_bytes() for name in before} == before
+
+
+def put_bytes(path):
+    with atomic_file(path) as file:
+        file.write(b"something else")
+
+
+@pytest.mark.parametrize("write", [put_bytes, check_writable, check_output])
+def test_no_file_replaces_a_part_of_an_index(tmp_path, index, write):
+    destroyed(tmp_path / "i", index, write)
+
+
+@pytest.mark.parametrize("write", [put_bytes, check_output])
+def test_no_object_replaces_a_part_of_an_index(s3, index, write):
+    destroyed(f"{s3}/i", index, write)
+
+
+def test_names_of_an_index_are_free_where_there_is_none(tmp_path):
+    for content in (None, "{}", "[]", "no json", '{"format": "other", "files": {}}'):
+        if content is not None:
+            (tmp_path / "manifest.json").write_text(content)
+        for name in ("ids-0123456789abcdef.parquet", "manifest.json"):
+            put_bytes(tmp_path / name)
+            assert (tmp_path / name).read_bytes() == b"something else"

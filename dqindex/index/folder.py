@@ -106,14 +106,14 @@ class IndexWriter:
         def name(file: HashingFile) -> str:
             return f"{role}-{file.sha256[:HASH_DIGITS]}{suffix}"
 
-        with atomic_file(self._folder / role, rename=name) as file:
+        with atomic_file(self._folder / role, rename=name, of_index=True) as file:
             content(file)
         self.files[role] = {"name": name(file), "sha256": file.sha256, "bytes": file.size}
 
     def commit(self, manifest: Manifest) -> None:
         """Publish: from here on readers see the new version."""
         record = FORMAT.write({**manifest, "files": self.files})
-        with atomic_file(self._folder / MANIFEST) as file:
+        with atomic_file(self._folder / MANIFEST, of_index=True) as file:
             file.write((json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
         self.committed = True
 
@@ -158,7 +158,7 @@ def write_folder(path: Place | str, *, wait: float = 0.0) -> Iterator[IndexWrite
         try:
             _sweep(folder, named)
             # Fail now, not after an hour's work.
-            check_writable(folder / MANIFEST)
+            check_writable(folder / MANIFEST, of_index=True)
             yield IndexWriter(folder)
         finally:
             _sweep(folder, named)
@@ -173,7 +173,7 @@ def _write_remote(folder: RemotePath) -> Iterator[IndexWriter]:
         raise StorageError(f"{folder}: is a file; name a new folder, or one with an index")
     with exclusive(folder / MANIFEST):
         named = _own_files(folder)
-        check_writable(folder / MANIFEST)
+        check_writable(folder / MANIFEST, of_index=True)
         writer = IndexWriter(folder)
         yield writer
     # What a writer puts that is refused stays: by its content it may be another's as well.

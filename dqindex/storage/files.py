@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import json
 import os
 import re
 import stat
@@ -18,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from dqindex._version import __version__
-from dqindex.errors import StorageError
+from dqindex.errors import InputError, StorageError
 from dqindex.places.place import Place, RemotePath, place
 from dqindex.places.put import check_put, put
 from dqindex.places.scratch import scratch_file
@@ -26,6 +27,9 @@ from dqindex.places.scratch import scratch_file
 TEMPORARY = ".dqindex-tmp-"
 # The names of temporary files, and nothing else that starts alike.
 TEMPORARY_NAME = re.compile(re.escape(TEMPORARY) + r"[A-Za-z0-9_]{1,16}")
+
+# What the files of an index may be called: others are not looked for in a manifest.
+INDEX_NAME = re.compile(r"manifest\.json|[a-z]+-[0-9a-f]{16}\.(faiss|parquet|safetensors)")
 
 
 def storage_error(path: Place | str, action: str, error: OSError) -> StorageError:
@@ -116,6 +120,24 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
+def _spare_index(path: Place) -> None:
+    """Refuse a file in the place of one that an index consists of; only the index replaces it."""
+    if not INDEX_NAME.fullmatch(path.name):
+        return
+    try:
+        found = json.loads((path.parent / "manifest.json").read_bytes())
+        named = [one["name"] for one in found["files"].values() if one]
+        ours = found["format"] == "dqindex-index"
+    # No manifest, or one of something else.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    if ours and path.name in ("manifest.json", *named):
+        raise InputError(
+            f"{path}: is a part of the index in {path.parent}, which would be destroyed; choose "
+            "another place"
+        )
+
+
 def sweep_temporary(folder: Path) -> None:
     """Remove the temporary files of writers that died: those that nobody holds.
 
@@ -166,7 +188,10 @@ def _temporary(path: Path) -> tuple[int, Path]:
 
 @contextmanager
 def atomic_file(
-    path: Place | str, rename: Callable[[HashingFile], str] | None = None
+    path: Place | str,
+    rename: Callable[[HashingFile], str] | None = None,
+    *,
+    of_index: bool = False,
 ) -> Iterator[HashingFile]:
     """Write a file under a temporary name in the same folder; publish it whole, or not at all.
 
@@ -179,9 +204,13 @@ def atomic_file(
         replaced in one step, and untouched if anything fails.
     rename : callable, optional
         Gives the final name (in the same folder) from what was written, for names by content.
+    of_index : bool
+        It is a file of an index, which may replace what the index consists of.
 
     Raises
     ------
+    InputError
+        If another's file would replace one that an index consists of.
     StorageError
         If the folder is missing or not writable, or the disk is full.
     BusyError
@@ -189,6 +218,8 @@ def atomic_file(
         has replaced it.
     """
     path = place(path)
+    if not of_index:
+        _spare_index(path)
     if isinstance(path, RemotePath):
         with scratch_file() as raw:
             file = HashingFile(raw, path)
@@ -219,14 +250,17 @@ def atomic_file(
             temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Place | str) -> None:
+def check_writable(path: Place | str, *, of_index: bool = False) -> None:
     """Fail now, not after an hour's work, if a file cannot be made at `path`.
 
     Raises
     ------
-    StorageError
+    InputError, StorageError
+        As `atomic_file`.
     """
     path = place(path)
+    if not of_index:
+        _spare_index(path)
     if isinstance(path, RemotePath):
         check_put(path)
         return
