@@ -18,7 +18,7 @@ from dqindex.errors import DQWarning, InputError
 from dqindex.quantizer.family import new_model
 from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.nearest import nearest_in_pieces
-from dqindex.quantizer.shares import LAST_ROUNDS, SETTLING_ROUNDS, bounded
+from dqindex.quantizer.shares import LAST_ROUNDS, SETTLING_ROUNDS, bounded, check_share
 
 
 def uneven(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -92,7 +92,8 @@ def test_too_many_that_are_the_same_are_told_of():
     [
         (
             {"max_share": 0.05},
-            "max_share is 0.05, but 16 codewords have 0.0625 of the vectors each",
+            "max_share is 0.05, but 16 codewords have 0.0625 of the vectors each, if all have "
+            "the same; give 1.5 times that, or larger codebooks",
         ),
         ({"max_share": 0.1, "coarse": (8,)}, "but 8 codewords have 0.125"),
         ({"max_share": 0.2, "polish": 3}, "3 rounds of polish would move the codewords again"),
@@ -104,6 +105,13 @@ def test_too_many_that_are_the_same_are_told_of():
 def test_a_share_that_can_not_be_kept(settings_, message):
     with pytest.raises(InputError, match=message):
         DQModel(2, 16, **settings_).fit(clustered(100, 4))
+
+
+def test_the_least_share_is_that_of_equal_codewords():
+    for size in range(2, 300):
+        check_share(1 / size, [size, size + 1])
+        with pytest.raises(InputError, match=r"give 1\.5 times that"):
+            check_share(np.nextafter(1 / size, 0), [size + 1, size])
 
 
 def test_the_defaults_leave_out_what_would_change_shares():

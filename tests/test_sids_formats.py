@@ -12,7 +12,7 @@ from conftest import clustered
 
 from dqindex.cli.options import MAP_FORMATS, WRITTEN_FORMATS
 from dqindex.errors import FileFormatError, InputError, IntegrityError
-from dqindex.sids.formats import FORMATS, WITHOUT_ITEMS, WRITTEN_ONLY, not_kept
+from dqindex.sids.formats import AS_TEXT, FORMATS, WITHOUT_ITEMS, WRITTEN_ONLY, not_kept
 from dqindex.sids.matrix_files import ids_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids, semantic_ids
 from dqindex.sids.titles import read_titles
@@ -57,7 +57,13 @@ def test_ids_come_back_exactly(tmp_path, kind, form):
     sids.export(path, form)
     found = read_sids(path)
     assert items_of(found) == items_of(sids)
-    assert not_kept(sids, form) is None
+    back = "uint64" if kind == "uint64" else "int64"
+    if kind in ("int64", "uint64", "string", "large_string") or form not in AS_TEXT:
+        assert not_kept(sids, form) is None
+    else:
+        assert f"{kind} reads as {back}" in (not_kept(sids, form) or "")
+    if form in AS_TEXT and pa.types.is_integer(ids.type):
+        assert str(found.ids.type) == back
     if form in ("parquet", "npy", "pt", "table"):
         assert found.ids.type in (ids.type, pa.string())
 
@@ -420,5 +426,15 @@ def test_commands_take_foreign_maps(run, tmp_path):
     (tmp_path / "n.jsonl").write_text('{"item_id": "12", "codes": [0]}')
     told = run("sids", "export", "n.jsonl", "-o", "n.csv", "--format", "csv")
     assert "warning: csv cannot tell text from numbers" in told.stderr
+    for sizes in ("0,0", "4,-1", "0"):
+        told = run("sids", "evaluate", "m.csv", "--code-sizes", sizes)
+        assert told.returncode == 2
+        assert "'--code-sizes'" in told.stderr
+        assert "code_sizes" not in told.stderr
+    ids = pa.array([1, 2], pa.int8())
+    pq.write_table(pa.table({"item_id": ids, "codes": [[0], [1]]}), tmp_path / "i.parquet")
+    told = run("sids", "export", "i.parquet", "-o", "i.csv", "--format", "csv")
+    warning = "warning: csv does not hold the type of the ids: int8 reads as int64"
+    assert told.stderr.splitlines() == ["i.csv: 2 items as csv", warning]
     told = run("sids", "export", "m.csv", "-o", "o.json", "--format", "offset")
     assert "give --code-sizes" in told.stderr

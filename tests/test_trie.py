@@ -189,6 +189,14 @@ def test_command_line(run, tmp_path):
         assert file["offsets"].tolist() == [3, 6]
     done = run("sids", "lookup", "t.npz", "2", "0")
     assert done.stdout == "2 0\t1\n"
+    note = "t.npz: trie holds no items; their names here are the rows of its IDs\n"
+    assert done.stderr == note
+    assert run("sids", "lookup", "t.npz", "2", "0", "-q").stderr == ""
+    for form in ("csv", "jsonl"):
+        done = run("sids", "export", "t.npz", "-o", f"t.{form}", "--format", form)
+        assert done.stderr.startswith(note)
+    done = run("sids", "export", "t.npz", "-o", "v.txt", "--format", "vocabulary")
+    assert done.stderr == "v.txt: 2 items as vocabulary\n"
 
 
 def test_a_beam_search_under_the_trie_gives_items_only(tmp_path, monkeypatch):

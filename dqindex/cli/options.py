@@ -132,6 +132,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> int | list
         numbers = [int(part) for part in value.split(",")]
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a number, or numbers between commas") from None
+    if min(numbers) < 1:
+        raise click.BadParameter(f"{value!r} holds {min(numbers)}; all must be at least 1")
     return numbers[0] if len(numbers) == 1 else numbers
 
 

@@ -33,10 +33,10 @@ def check_share(share: float | None, sizes: list[int]) -> None:
     ------
     InputError
     """
-    if share is not None and share * min(sizes) < 1:
+    if share is not None and share < 1 / min(sizes):
         raise InputError(
             f"max_share is {share:g}, but {min(sizes)} codewords have {1 / min(sizes):.3g} of the "
-            "vectors each, if all have the same; give at least twice that, or use larger codebooks"
+            "vectors each, if all have the same; give 1.5 times that, or larger codebooks"
         )
 
 

@@ -43,7 +43,7 @@ from dqindex.sids.vocabulary import LC_REC, Spelling
 from dqindex.sids.writers import WRITERS, Settings
 from dqindex.storage.files import atomic_file
 from dqindex.storage.reading import open_regular
-from dqindex.vectors.ids import check_ids
+from dqindex.vectors.ids import INT64_MAX, check_ids
 
 FORMATS = (
     *("parquet", "csv", "jsonl", "table", "lc-rec", "offset", "npy", "pt", "reverse"),
@@ -53,6 +53,8 @@ FORMATS = (
 WRITTEN_ONLY = ("vocabulary",)
 # Those that hold the IDs without the items.
 WITHOUT_ITEMS = ("trie",)
+# Those that hold ids without their type.
+AS_TEXT = ("csv", "jsonl", "lc-rec", "offset", "reverse", "openonerec-reverse")
 # Formats of several kinds of files: the ends of their names.
 KINDS = {"trie": (".npz", ".json"), "vocabulary": (".txt", ".json")}
 # Settings that not all formats take, and those that do.
@@ -171,9 +173,15 @@ def not_kept(sids: SidMap, form: str) -> str | None:
         return f"{form} does not hold whose the IDs are; 'dqindex sids lookup' finds the items"
     if form == "openonerec-reverse" and pa.compute.any(pa.compute.equal(sids.item_ids, 0)).as_py():
         return "OpenOneRec takes the id 0 for no item: it never counts as found; number from 1"
-    if form not in ("csv", "lc-rec", "offset") or sids.ids is None:
+    if form not in AS_TEXT or sids.ids is None:
         return None
     if pa.types.is_integer(sids.ids.type):
+        large = (pa.compute.max(sids.ids).as_py() or 0) > INT64_MAX
+        kind = pa.uint64() if large else pa.int64()
+        if sids.ids.type == kind:
+            return None
+        return f"{form} does not hold the type of the ids: {sids.ids.type} reads as {kind}"
+    if form not in ("csv", "lc-rec", "offset"):
         return None
     numbers = pa.compute.match_substring_regex(sids.ids, r"^(0|-?[1-9][0-9]{0,18})$")
     if not pa.compute.all(numbers).as_py():
@@ -221,7 +229,7 @@ def read(
         raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     if not path.exists():
         raise StorageError(f"{path}: no such file; give a map of semantic IDs")
-    form = form or _guess(path)
+    form = form or form_of(path)
     if transpose and form != "npy":
         raise InputError(f"{path}: transpose is for the format npy; this is {form}")
     layout = Layout(id_column, codes_column, Spelling(token, begin, end).checked())
@@ -259,7 +267,15 @@ def _read(path: Place, form: str, layout: Layout, transpose: bool) -> SidMap:
             raise FileFormatError(f"{path}: not UTF-8 text; store it as UTF-8") from None
 
 
-def _guess(path: Place) -> str:
+def form_of(path: str | Place) -> str:
+    """The format that a file's name and content show.
+
+    Raises
+    ------
+    StorageError
+        If it can't be read.
+    """
+    path = place(path)
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".npy", ".pt", ".csv"):
         return suffix[1:]

@@ -9,7 +9,7 @@ import click
 from dqindex.cli import options
 from dqindex.cli.sids import loading
 from dqindex.cli.terminal import say
-from dqindex.sids.formats import ids_file, not_kept
+from dqindex.sids.formats import WITHOUT_ITEMS, WRITTEN_ONLY, ids_file, not_kept
 from dqindex.sids.vocabulary import LC_REC
 from dqindex.storage.outputs import check_output
 
@@ -105,6 +105,8 @@ def command(
         id_column=written["out_id"],
         codes_column=written["out_codes"],
     )
+    if form not in (*WITHOUT_ITEMS, *WRITTEN_ONLY):
+        loading.tell_rows(map_path, from_form, quiet)
     say(f"{output}: {len(sids):,} items as {form}", quiet)
     if beside is not None:
         say(f"{beside}: their ids", quiet)

@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from dqindex.cli import options
+from dqindex.cli.terminal import say
 from dqindex.errors import StorageError
 from dqindex.places.place import place, shown
 from dqindex.quantizer.model import DQModel
+from dqindex.sids.formats import WITHOUT_ITEMS, form_of
 from dqindex.sids.map_file import model_beside
 from dqindex.sids.semantic_ids import SemanticIds, read_sids
 from dqindex.sids.vocabulary import LC_REC
@@ -81,6 +83,13 @@ def read_any(
         begin=begin,
         end=end,
     )
+
+
+def tell_rows(path: str, form: str | None, quiet: bool) -> None:
+    """Say what the items of a map are where its format holds IDs alone."""
+    form = form or form_of(path)
+    if form in WITHOUT_ITEMS:
+        say(f"{path}: {form} holds no items; their names here are the rows of its IDs", quiet)
 
 
 def with_model(sids: SemanticIds, path: str, model_path: str | None) -> SemanticIds:

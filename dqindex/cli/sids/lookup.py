@@ -48,6 +48,7 @@ def command(
     if not tuples and not items:
         raise click.UsageError("give the tokens of an ID, or --item")
     sids = loading.read_any(map_path, **foreign)
+    loading.tell_rows(map_path, foreign["form"], quiet)
     found = [*_by_tokens(sids, tuples), *_by_item(sids, items)]
     for record in found:
         if as_json:
