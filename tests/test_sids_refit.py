@@ -244,3 +244,44 @@ def test_a_catalogue_may_shrink_below_the_codewords(family, before, rotation, sh
     assert len(np.unique(new.sids.codes, axis=0)) == after
     np.testing.assert_allclose(new.sids.distortion, distortion_of(new.sids, now), atol=1e-4)
     assert new.sids.need_model().code_sizes() == old.need_model().code_sizes()
+
+
+@pytest.mark.filterwarnings("ignore::dqindex.errors.DQWarning")  # few vectors for the codewords
+@settings(max_examples=50, deadline=None)
+@given(
+    family=st.sampled_from(
+        [
+            {"n_subspaces": 4, "n_codewords": 4},
+            {"n_subspaces": 4, "n_codewords": 2, "coarse": (8, 2)},
+            {"n_subspaces": 2, "n_codewords": 16, "polish": 2},
+            {"n_subspaces": 1, "n_codewords": 16, "coarse": (16,), "polish": 2, "beam": 4},
+            {"method": "rq", "n_subspaces": 3, "n_codewords": 8},
+        ]
+    ),
+    mode=st.sampled_from(["reassign", "suffix", "none"]),
+    n=st.integers(20, 200),
+    worth=st.sampled_from([0.0, 0.01, 0.05]),
+    rotation=st.sampled_from(["keep", "new"]),
+    shift=st.sampled_from([0.0, 0.05, 0.5]),
+    seed=st.integers(0, 10**6),
+)
+def test_a_refit_is_no_worse_than_the_old_model(family, mode, n, worth, rotation, shift, seed):
+    """Judged by what is published; and vectors that have not changed move nothing."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    old = semantic_ids(x, np.arange(n), unique=mode, **family)
+    order = rng.permutation(n)
+    now = (x + shift * rng.normal(size=x.shape).astype(np.float32))[order]
+    new = old.refit(now, order, worth=worth, rotation=rotation)
+    if not shift:
+        assert (new.churn.items, new.churn.tokens) == (0, 0)
+        assert new.sids.fingerprint == old.fingerprint
+        np.testing.assert_array_equal(new.sids.codes, old.codes[order])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refit, "_unchanged", lambda *_: True)  # the old model stays
+        kept = old.refit(now, order, worth=worth)
+    assert kept.sids.fingerprint == old.fingerprint
+    mine, its = distortion_of(new.sids, now).mean(), distortion_of(kept.sids, now).mean()
+    assert mine <= its * (1 + 1e-5) + 1e-6
+    if new.sids.fingerprint != old.fingerprint:
+        assert mine <= its * (1 - worth) * (1 + 1e-5) + 1e-6

@@ -42,6 +42,8 @@ from dqindex.vectors import VectorSource, open_vectors
 
 # Of an item's distortion: see docs/methods.md.
 WORTH = 0.05
+# What rounding may change of a distortion: a share of it, and of the squares of the vectors.
+ROUNDING, LEAST_ENERGY = 1e-4, 2.0**-20
 
 
 class Churn(NamedTuple):
@@ -96,8 +98,9 @@ def refit(
         Keep the transform of the old model, or fit it to the new vectors too.
     worth : float
         Change only what pays: an item keeps its ID unless the new one lowers its distortion by
-        more than this share of it, and the whole model stays unless a new one lowers that of the
-        catalogue by more than it. 0 changes whatever gains anything.
+        more than this share of it, and the whole model stays unless the map under a new one has
+        a mean distortion that is lower by more than it. 0 changes whatever gains anything. Where
+        no vector has changed, and no item came or went, nothing changes at all.
     priority, seed, threads, progress
         As in `semantic_ids`.
 
@@ -133,15 +136,17 @@ def refit(
     if sids.unique in REASSIGNING:
         check_capacity(source.n, old.code_sizes(), sids.cap)
     with thread_limit(threads):
+        base = _base_of(sids, old, source, numbers, report)
+        new = hold_ids(sids, base, common, source, worth=worth, report=report)
         sample = source.sample(old.training_rows(source.d), seed=seed)
-        model = _refit_model(old, sample, rotation)
-        if _distortion(model, sample) >= (1 - worth) * _distortion(old, sample):
-            model = old
+        if not _unchanged(sids, base, new, common, scaled(sample, old.scale_)):
+            model = _refit_model(old, sample, rotation)
+            other = _base_of(sids, model, source, numbers, report)
+            other = hold_ids(sids, other, common, source, worth=worth, report=report)
+            if _mean(other) < (1 - worth) * _mean(new):
+                new = other
         # The labels of a fit from nothing are unrelated: what churn is measured against.
         unaligned = DQModel(**{**old.get_params(), "seed": seed + 1}).fit(source)
-        new = _published_again(
-            sids, model, common, source, worth=worth, priority=numbers, report=report
-        )
         fresh = extract(
             source,
             unaligned,
@@ -154,17 +159,14 @@ def refit(
     return new, churn(sids, new), churn(sids, fresh)
 
 
-def _published_again(
+def _base_of(
     sids: SidMap,
     model: DQModel,
-    common: tuple[Int64, Int64],
     source: VectorSource,
-    *,
-    worth: float,
     priority: Float64 | None,
     report: Progress,
 ) -> SidMap:
-    """The catalogue as it is now under `model`, which has the code sizes of the map's own."""
+    """Base tokens of the catalogue as it is now under `model`, of the code sizes of the map's."""
     sizes = model.code_sizes()
     codes, distortion = encode(source, model, None, report)
     made = replace(
@@ -181,13 +183,47 @@ def _published_again(
     )
     if made.unique in REASSIGNING:
         made = replace(made, keep=tokens_kept(sids.keep, len(model.coarse_), sizes))
-    return hold_ids(sids, made, common, source, worth=worth, report=report)
+    return made
 
 
-def _distortion(model: DQModel, sample: Float32) -> float:
-    """Mean, of a sample."""
-    errors = [error for _, error in model.encode_blocks([sample], distortion=True)]
-    return float(np.concatenate([one for one in errors if one is not None]).mean())
+def _unchanged(
+    sids: SidMap, base: SidMap, held: SidMap, common: tuple[Int64, Int64], sample: Float32
+) -> bool:
+    """Whether the catalogue is what it was: no item came, went, or has another vector.
+
+    A map has no vectors. Under its model, vectors that are the same have the same base tokens, and
+    are as far from the published ones as the map says, but for rounding.
+
+    Parameters
+    ----------
+    sids : SidMap
+        The published map.
+    base, held : SidMap
+        Of the catalogue as it is now, under the same model: base tokens, and with IDs that stay.
+    common : pair of (m,) int64
+        Rows of the items in both.
+    sample : (n, d) float32
+        Vectors, for the size of what rounding may change.
+    """
+    before, after = common
+    if not len(before) == len(sids) == len(base):
+        return False
+    energy = float((sample.astype(np.float64) ** 2).sum(axis=1).mean())
+    return (
+        np.array_equal(base.base_codes[after], sids.base_codes[before])
+        and np.array_equal(held.codes[after], sids.codes[before])
+        and np.allclose(
+            held.distortion[after],
+            sids.distortion[before],
+            rtol=ROUNDING,
+            atol=energy * LEAST_ENERGY,
+        )
+    )
+
+
+def _mean(sids: SidMap) -> float:
+    """Distortion of an item."""
+    return float(sids.distortion.mean(dtype=np.float64))
 
 
 def churn(old: SidMap, new: SidMap) -> Churn:
@@ -199,7 +235,7 @@ def churn(old: SidMap, new: SidMap) -> Churn:
         float(changed.any(axis=1).mean()),
         float(changed.mean()),
         len(before),
-        float(new.distortion.mean(dtype=np.float64)),
+        _mean(new),
     )
 
 
