@@ -420,7 +420,8 @@ def test_json_of_others_in_a_folder_says_nothing(tmp_path):
         assert open_vectors(tmp_path).n == 1
 
 
-def test_links_to_folders_are_followed_once(tmp_path):
+@pytest.mark.parametrize("pattern", ["", "/**", "/**/*.parquet", "/**/x.*"])
+def test_links_to_folders_are_followed_once(tmp_path, pattern):
     elsewhere, root = tmp_path / "elsewhere", tmp_path / "set"
     for folder, value in ((elsewhere, 1.0), (root / "b", 2.0)):
         folder.mkdir(parents=True)
@@ -428,7 +429,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
     (root / "linked").symlink_to(elsewhere)
     (root / "a").symlink_to(root / "b")  # A second name for what is here.
     (root / "b" / "loop").symlink_to(root)
-    source = open_vectors(root)
+    source = open_vectors(f"{root}{pattern}")
     assert sorted(source.read()[:, 0].tolist()) == [1.0, 2.0]
 
 
@@ -443,3 +444,31 @@ def test_a_file_uri_may_hold_any_sign(tmp_path, name):
         file.unlink()
         with pytest.raises(StorageError, match=r"no (such )?file"):
             open_vectors(f"file://{file}")
+
+
+# What Python gives.
+
+
+def test_text_of_views_may_be_spelled_out_by_a_dictionary():
+    names = pa.array(["a", "b"], pa.string_view())
+    ids = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1], pa.uint32()), names)
+    assert ids_module.as_ids(ids, "ids").to_pylist() == ["b", "a", "b"]
+
+
+@pytest.mark.parametrize("name", ["id", "item_id"])
+def test_two_columns_of_ids_are_named(name):
+    twice = pa.table([pa.array([1]), pa.array([2]), listed(X[:1])], names=[name, name, "v"])
+    with pytest.raises(InputError, match=f"2 columns are called '{name}'"):
+        open_vectors(twice)
+
+
+@pytest.mark.parametrize("block", [None, 3, 2.5, object()])
+def test_blocks_that_are_none_are_named(block):
+    with pytest.raises(InputError, match=r"block 1.*no set of vectors"):
+        open_vectors(iter([X[:2], block]))
+
+
+def test_memory_is_read_as_the_array_that_it_is():
+    assert np.array_equal(open_vectors(memoryview(X)).read(), X)
+    ids = memoryview(np.arange(N) * 2)
+    assert open_vectors(X, ids=ids).ids.to_pylist() == list(range(0, 2 * N, 2))

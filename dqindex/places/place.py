@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -299,13 +300,43 @@ def matching(pattern: str | Path | RemotePath) -> list[Any]:
     found = place(pattern)
     if isinstance(found, RemotePath):
         return found.matches()
-    return [Path(name) for name in glob.glob(str(found), recursive=True)]  # noqa: PTH207 (absolute too)
+    if "**" not in found.parts:
+        return [Path(name) for name in glob.glob(str(found))]  # noqa: PTH207 (absolute too)
+    # `glob` goes round where a link leads to a folder above it, for ever where there are two.
+    plain = found.parts.index("**")
+    steps = found.parts[plain:]
+    roots = glob.glob(str(Path(*found.parts[:plain])))  # noqa: PTH207 (absolute too)
+    return [
+        path
+        for root in map(Path, roots)
+        if root.is_dir()
+        for path in _walk(root)
+        if _fits(path.relative_to(root).parts, steps)
+        # Of folders that any fits, the files do as well.
+        and not (steps[-1] == "**" and path.is_dir())
+    ]
+
+
+def _fits(names: tuple[str, ...], steps: tuple[str, ...]) -> bool:
+    """Whether a path fits a pattern, `**` being any number of folders, that are not hidden."""
+    if not steps:
+        return not names
+    if steps[0] == "**":
+        deeper = bool(names) and not names[0].startswith(".") and _fits(names[1:], steps)
+        return deeper or _fits(names, steps[1:])
+    shown = bool(names) and (steps[0].startswith(".") or not names[0].startswith("."))
+    return shown and fnmatch.fnmatchcase(names[0], steps[0]) and _fits(names[1:], steps[1:])
 
 
 def files_below(folder: Any) -> list[Any]:
     """All files in a folder and in those in it, links to folders followed; each is given once."""
     if isinstance(folder, RemotePath):
         return folder.files()
+    return [one for one in _walk(folder) if not one.is_dir()]
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All files and folders in a folder, and in those in it."""
     found: list[Path] = []
     seen: set[str] = set()
     folders, links = [folder], deque[Path]()
@@ -316,6 +347,7 @@ def files_below(folder: Any) -> list[Any]:
         if real in seen:
             continue
         seen.add(real)
+        found.append(one)
         for inside in sorted(one.iterdir()):
             if not inside.is_dir():
                 found.append(inside)

@@ -77,6 +77,8 @@ def open_array(source: Any) -> VectorSource:
     if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
         raise InputError(f"{name}: has masked values; fill them, or remove their rows")
     try:
+        if isinstance(source, memoryview):
+            return ArrayVectors(np.asarray(source), name)
         if hasattr(source, "detach") and hasattr(source, "cpu"):
             return TorchVectors(source, name)
         if isinstance(source, np.ndarray):

@@ -129,6 +129,8 @@ def _converted(ids: Any, name: str) -> Any:
     refuse_masked(ids, name)
     if isinstance(ids, pa.Array | pa.ChunkedArray):
         return ids
+    if isinstance(ids, memoryview):
+        ids = np.asarray(ids)
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1:
             raise InputError(f"{name}: the ids have shape {ids.shape}; give them in one dimension")
@@ -185,6 +187,10 @@ def _plain(array: Any, name: str) -> pa.ChunkedArray:
         array = pa.chunked_array([chunk.storage for chunk in array.chunks], kind.storage_type)
         kind = array.type
     if pa.types.is_dictionary(kind):
+        if str(kind.value_type) == "string_view":
+            # Arrow decodes none of views.
+            chunks = [_without_views(chunk) for chunk in array.chunks]
+            array = pa.chunked_array(chunks, pa.dictionary(kind.index_type, pa.large_string()))
         # The text that a dictionary spells out may be longer than `string` can hold.
         kind = pa.large_string() if _is_text(kind.value_type) else kind.value_type
         array = array.cast(kind)
@@ -194,6 +200,10 @@ def _plain(array: Any, name: str) -> pa.ChunkedArray:
     if not (pa.types.is_integer(kind) or _is_text(kind)):
         raise InputError(f"{name}: ids of type {kind} are not supported; use integers or strings")
     return array
+
+
+def _without_views(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.large_string()))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -205,7 +205,10 @@ def _id_column(
     if column is None:
         # A folder's name says nothing of rows, unless it is asked to.
         stored = [field for field in schema.names if field not in constants]
-        return next((known for known in ID_NAMES if known in stored), None)
+        column = next((known for known in ID_NAMES if known in stored), None)
+        if column is not None:
+            find_field(schema, column, name)
+        return column
     if column not in schema.names:
         raise InputError(f"{name}: no id column {column!r}; it has {', '.join(schema.names)}")
     find_field(schema, column, name)

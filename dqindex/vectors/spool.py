@@ -55,9 +55,9 @@ class SpooledVectors(VectorSource):
         ids: list[tuple[str, pa.ChunkedArray]] = []
         n, d = 0, 0
         for place, block in enumerate(blocks):
-            if not _rows(block):
-                continue
             label = f"{name}, block {place}"
+            if not _rows(block, label):
+                continue
             part = open_block(block, d or None)
             if n and part.d != d:
                 raise InputError(
@@ -89,6 +89,11 @@ class SpooledVectors(VectorSource):
         return self._last._stored_ids() if self._ids is None else self._ids
 
 
-def _rows(block: Any) -> int:
+def _rows(block: Any, label: str) -> int:
     rows = getattr(block, "num_rows", None)
-    return len(block) if rows is None else int(rows)
+    try:
+        return len(block) if rows is None else int(rows)
+    except TypeError:
+        raise InputError(
+            f"{label}: is {type(block).__name__}, no set of vectors; give arrays or tables"
+        ) from None
