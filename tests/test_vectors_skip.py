@@ -169,3 +169,17 @@ def test_the_file_of_skipped_ids_replaces_no_input(run, tmp_path):
         assert "out.skipped.parquet: is the input" in done.stderr
         assert given.read_bytes() == before
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("odd", [None, [], [1.0], [1.0, 2.0, 3.0]])
+def test_an_odd_first_row_is_the_one_that_is_left_out(odd):
+    source = open_vectors(pa.array([odd, [1.0, 2.0], [3.0, 4.0]]), skip_invalid=True)
+    assert source.read().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert source.skipped.tolist() == [0]
+
+
+@pytest.mark.parametrize("row", [None, []])
+def test_rows_that_all_hold_nothing_cannot_be_used(row):
+    rows = pa.array([row] * 3, pa.list_(pa.float32()))
+    with pytest.raises(InputError, match="none of its rows can be used"):
+        open_vectors(rows, skip_invalid=True)

@@ -472,3 +472,14 @@ def test_memory_is_read_as_the_array_that_it_is():
     assert np.array_equal(open_vectors(memoryview(X)).read(), X)
     ids = memoryview(np.arange(N) * 2)
     assert open_vectors(X, ids=ids).ids.to_pylist() == list(range(0, 2 * N, 2))
+
+
+def test_tensors_with_axes_in_another_order_are_refused():
+    for order in ([0, 1], [1, 0]):
+        kind = pa.fixed_shape_tensor(pa.float32(), [2, 2], permutation=order)
+        rows = pa.ExtensionArray.from_storage(kind, fixed(X[:3]))
+        if order == [0, 1]:
+            assert np.array_equal(open_vectors(rows).read(), X[:3])
+            continue
+        with pytest.raises(InputError, match=r"stored in the order \[1, 0\]"):
+            open_vectors(rows)

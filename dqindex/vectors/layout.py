@@ -70,6 +70,12 @@ def choose(
     field = find_field(schema, column, name)
     if not is_list(field.type):
         raise InputError(f"{name}: column {column!r} is {field.type}, not a list of numbers")
+    order = getattr(field.type, "permutation", None)
+    if order is not None and list(order) != sorted(order):
+        raise InputError(
+            f"{name}: column {column!r} holds tensors whose axes are stored in the order "
+            f"{list(order)}; store them in their own order"
+        )
     width, element = list_type(field.type)
     unused = [
         other.name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dqindex._types import Float32, Float64
 from dqindex.errors import InputError, warn
@@ -114,18 +116,24 @@ class TableVectors(VectorSource):
         return said[0][0] if said else None
 
     def _first_width(self) -> int:
-        """Width of the first vector, where no type says it."""
+        """Width of the first vector, where no type says it; the commonest, if lenient."""
         column = self._layout.vectors[0]
         for part in self._parts:
             for batch in part.batches([column], 1024):
                 lists = batch.column(0)
+                if self._lenient:
+                    width = _commonest_width(lists)
+                    if width:
+                        return width
+                    continue
                 for row in range(len(lists)):
                     if lists[row].is_valid:
                         return len(lists[row])
-                    if not self._lenient:
-                        raise InputError(
-                            f"{part.name}: the vector of row {row} is null; fill or remove it"
-                        )
+                    raise InputError(
+                        f"{part.name}: the vector of row {row} is null; fill or remove it"
+                    )
+        if self._lenient and len(self._groups):
+            raise InputError(f"{self._parts[0].name}: none of its rows can be used")
         return 0
 
     # Rows.
@@ -231,6 +239,14 @@ class TableVectors(VectorSource):
             "rows, from 0; if one of these holds the ids, name it by --id-column (id_column=): "
             f"{found}"
         )
+
+
+def _commonest_width(lists: pa.Array) -> int:
+    """Of the lists that hold something; of two as common, that which comes first; else 0."""
+    if isinstance(lists, pa.ExtensionArray):
+        lists = lists.storage
+    widths = Counter(width for width in lists.value_lengths().to_pylist() if width)
+    return widths.most_common(1)[0][0] if widths else 0
 
 
 def _joined(pieces: Iterable[npt.NDArray[Any]], rows: int, left: int) -> Iterator[npt.NDArray[Any]]:
