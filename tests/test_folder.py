@@ -462,3 +462,11 @@ def test_names_of_an_index_are_free_where_there_is_none(tmp_path):
         for name in ("ids-0123456789abcdef.parquet", "manifest.json"):
             put_bytes(tmp_path / name)
             assert (tmp_path / name).read_bytes() == b"something else"
+
+
+def test_a_manifest_that_is_no_text_is_said_without_words_of_codecs(tmp_path, index):
+    index.save(tmp_path / "i")
+    (tmp_path / "i" / "manifest.json").write_bytes(b"\x93NUMPY\xff")
+    with pytest.raises(FileFormatError, match="not JSON, and no text") as caught:
+        open_index(tmp_path / "i")
+    assert "codec" not in str(caught.value)

@@ -92,6 +92,8 @@ class Format(NamedTuple):
         """
         try:
             record = json.loads(data)
+        except UnicodeDecodeError:
+            raise FileFormatError(f"{source}: not JSON, and no text; {self.remedy}") from None
         # JSON nested too deep ends in a RecursionError.
         except (ValueError, RecursionError) as error:
             raise FileFormatError(f"{source}: not JSON ({error}); {self.remedy}") from None
