@@ -120,7 +120,7 @@ def _tuples(tuples: Any, levels: int) -> npt.NDArray[Any]:
     remedy = f"give rows of {levels} integers, as {[list(range(levels))]}"
     try:
         wanted = np.asarray(tuples)
-        if wanted.dtype.kind in "fO" and not isinstance(tuples, np.ndarray):
+        if wanted.dtype.kind in ("f", "O") and not isinstance(tuples, np.ndarray):
             # Integers that no one type of numpy's holds.
             wanted = np.asarray(tuples, dtype=object)
     except (TypeError, ValueError, OverflowError):
