@@ -449,4 +449,6 @@ def test_memory_does_not_depend_on_the_row_groups_of_a_file(tmp_path, wide):
     )
     rows, peak = map(int, done.stdout.split())
     assert rows == n
+    if int(pa.__version__.split(".")[0]) < 26:
+        pytest.skip("readers of Arrow before 26 hold more of a row group")
     assert peak < 4 * n * d // 2

@@ -107,7 +107,7 @@ def rows_of(sids: SidMap, ids: Any) -> Int64:
         return np.empty(0, dtype=np.int64)
     if integers:
         kind = pa.uint64() if known.type == pa.uint64() else pa.int64()
-        values, held = in_type(wanted, kind.to_pandas_dtype())
+        values, held = in_type(wanted, np.dtype(str(kind)))
         asked, known = pa.array(values, kind, mask=~held), known.cast(kind)
     else:
         asked = pa.array(wanted).cast(known.type)
