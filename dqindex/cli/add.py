@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from dqindex.cli import changing, options
-from dqindex.cli.terminal import progress, say
-from dqindex.storage.outputs import refuse_inputs
+from dqindex.cli.terminal import say
+from dqindex.index.index import DQIndex
 
 
 @click.command("add")
-@changing.folder
-@click.argument("vectors", type=options.PATH)
-@options.source
-@options.skip_invalid
-@options.compose(options.block_rows, options.threads, options.quiet, options.as_json)
-def command(
-    folder: str,
-    vectors: str,
-    vector_column: str | None,
-    id_column: str | None,
-    ids_path: str | None,
-    block_rows: int | None,
-    threads: int | None,
-    skip_invalid: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+@changing.vectors
+@options.as_json
+def command(folder: str, quiet: bool, as_json: bool, **given: Any) -> None:
     """Add VECTORS to the index at DIR, under the training that it has.
 
     DIR is replaced in one step: whoever reads it goes on with the version that was opened, and an
     addition that fails or is interrupted leaves it as it was. Warns where the codes fit the new
     vectors much worse than those that the index was trained on.
     """
-    refuse_inputs(folder, vectors, ids_path)
-    options.check_skipped(skip_invalid, folder, vectors, ids_path)
-    with progress(quiet) as report:
-        source = options.open_source(vectors, vector_column, id_column, ids_path, skip_invalid)
-        with changing.changing(folder) as (index, publish):
-            index.add(source, block_rows=block_rows, threads=threads, progress=report)
-            publish()
-    options.tell_skipped(source, folder, quiet)
+    index, source = changing.put(DQIndex.add, folder, quiet=quiet, **given)
     if as_json:
         click.echo(json.dumps({**index.manifest, "added": source.n}))
         return
