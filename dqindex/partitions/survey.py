@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from dqindex.partitions.columns import ID, PRIORITY, VECTOR
 from dqindex.vectors import open_vectors
 from dqindex.vectors.batch import open_batch
 from dqindex.vectors.extent import check_longest, row_norms
-from dqindex.vectors.least import rows_below
+from dqindex.vectors.least import hash_bound, rows_below
 
 SCHEMA = pa.schema(
     [
@@ -93,3 +95,18 @@ def sampled(table: pa.Table, bound: int, seed: int) -> pa.Table:
         return table.select([ID, VECTOR])
     source = open_vectors(table, vector_column=VECTOR, id_column=ID)
     return table.select([ID, VECTOR]).take(pa.array(rows_below(source, bound, seed)))
+
+
+def least(
+    gathered: Callable[[Callable[[pa.Table], pa.Table]], pa.Table], k: int, n: int, seed: int
+) -> pa.Table:
+    """Ids and vectors of rows among which are the `k` of the least hashes, of `n`.
+
+    `gathered` gives what a function makes of all parts, in one table.
+    """
+    bound = hash_bound(k, n)
+    while True:
+        found = gathered(partial(sampled, bound=bound, seed=seed))
+        if found.num_rows >= min(k, n) or bound == 2**64 - 1:
+            return found
+        bound = min(2 * bound, 2**64 - 1)

@@ -78,10 +78,14 @@ class ModelSettings(Estimator):
         """Codewords of each subspace, as asked for."""
         return self._part(ProductCodebooks).sizes()
 
+    def level_sizes(self) -> list[int]:
+        """Codes of each level, coarse ones first, as asked for."""
+        return [*self.coarse, *self.codebook_sizes()]
+
     def training_rows(self, d: int) -> int:
         """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
         check("DQModel.training_rows", "d", d, integer(1))
-        largest = max([*self.codebook_sizes(), *self.coarse])
+        largest = max(self.level_sizes())
         return max(self.max_points_per_codeword * largest, 100 * d)
 
     def check_settings(self, d: int) -> None:
@@ -94,7 +98,7 @@ class ModelSettings(Estimator):
         check("DQModel.check_settings", "d", d, integer(1))
         self._check_params()
         check_widths(self.block_widths, self.block_scale, d)
-        check_share(self.max_share, [*self.coarse, *self.codebook_sizes()])
+        check_share(self.max_share, self.level_sizes())
         if self.max_share is not None and self.polish:
             raise InputError(
                 f"max_share is {self.max_share:g}, but {self.polish} rounds of polish would move "

@@ -12,10 +12,9 @@ from dqindex._types import Progress, no_progress
 from dqindex.partitions import survey as looks
 from dqindex.partitions.coding import encoded
 from dqindex.partitions.settings import model_of
-from dqindex.partitions.survey import Survey, sampled, survey
+from dqindex.partitions.survey import Survey, least, survey
 from dqindex.quantizer.model import DQModel
 from dqindex.ray.tables import read_columns
-from dqindex.vectors.least import hash_bound
 
 
 @checked(vector_column=or_none(text()), id_column=or_none(text()), progress=or_none(callback()))
@@ -59,13 +58,8 @@ def _gathered(frame: Any, function: Any, schema: pa.Schema) -> pa.Table:
 
 def sample_of(frame: Any, k: int, n: int, seed: int) -> pa.Table:
     """Ids and vectors of rows among which are the `k` of the least hashes."""
-    bound = hash_bound(k, n)
     schema = frame.schema().base_schema
-    while True:
-        found = _gathered(frame, partial(sampled, bound=bound, seed=seed), schema)
-        if found.num_rows >= min(k, n) or bound == 2**64 - 1:
-            return found
-        bound = min(2 * bound, 2**64 - 1)
+    return least(lambda function: _gathered(frame, function, schema), k, n, seed)
 
 
 def fit_model(frame: Any, model: DQModel, seen: Survey, report: Progress) -> DQModel:

@@ -13,11 +13,10 @@ import ray.data
 
 from dqindex._parameters import callback, checked, instance, integer, one_of, or_none, text
 from dqindex._types import Progress, no_progress
-from dqindex.errors import InputError
 from dqindex.partitions.coding import PLACE_ITEMS, addressed, based, measured, published
 from dqindex.partitions.columns import ID
 from dqindex.partitions.crowds import contending, counted, crowded, granted, ranked
-from dqindex.partitions.settings import model_of
+from dqindex.partitions.settings import check_room, check_width, chosen, refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.ray.models import fit_model, surveyed
 from dqindex.ray.post import RayPost
@@ -25,7 +24,7 @@ from dqindex.ray.tables import Tables, call, each, exchanged, read_columns, whol
 from dqindex.sids.extract import check_mode
 from dqindex.sids.letters import spread, unpacked
 from dqindex.sids.rounds import resolve
-from dqindex.sids.unique import MODES, REASSIGNING, check_capacity, tokens_kept
+from dqindex.sids.unique import MODES
 from dqindex.vectors.id_hash import id_hashes
 
 # Parts of what is exchanged, for each CPU.
@@ -62,27 +61,18 @@ def semantic_ids(
     """
     check_mode(unique, cap, keep)
     frame, columns = read_columns(ds, vector_column, id_column, priority)
-    if model is None:
-        model = model_of(settings)
-    elif settings:
-        raise InputError(f"{', '.join(settings)}: the model has these already; leave them out")
-    sizes = [*model.coarse, *model.codebook_sizes()]
-    kept = tokens_kept(keep, len(model.coarse), sizes) if unique in REASSIGNING else 0
+    model, kept = chosen(model, settings, unique, keep)
     frame = frame.materialize()
     seen = surveyed(frame)
-    if unique in REASSIGNING:
-        check_capacity(seen.n, sizes, cap)
+    check_room(model, seen.n, unique, cap)
     parts = max(1, int(PARTS_A_CPU * ray.cluster_resources().get("CPU", 1)))
     blocks = [one for one in frame.to_arrow_refs() if one is not None]
     _check_distinct(blocks, parts)
     report = progress or no_progress
     if not model.__sklearn_is_fitted__():
         fit_model(frame, model, seen, report)
-    elif model.n_features_in_ != seen.d:
-        raise InputError(
-            f"the table has vectors of {seen.d} values, the model was fitted on "
-            f"{model.n_features_in_}"
-        )
+    else:
+        check_width(model, seen.d)
     sent, sizes = ray.put(model), model.code_sizes()
     base = each(blocks, _base, sent, parts)
     how = unique, cap, kept
@@ -108,10 +98,7 @@ def _check_distinct(blocks: Tables, parts: int) -> None:
     twice = sum(number for number, _ in found)
     if twice:
         first, times = min(example for number, example in found if number)
-        raise InputError(
-            f"{twice} ids stand more than once, for example {first!r} ({times} times); ids must "
-            "be distinct"
-        )
+        refuse_repeated(twice, first, times)
 
 
 def _ids(parts: int, table: pa.Table) -> pa.Table:

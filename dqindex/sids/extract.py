@@ -54,7 +54,7 @@ def extract(
     """
     check_mode(unique, cap, keep)
     model.check_settings(source.d)
-    sizes = [*model.coarse, *model.codebook_sizes()]
+    sizes = model.level_sizes()
     if unique in REASSIGNING:
         check_capacity(source.n, sizes, cap)
         keep = tokens_kept(keep, len(model.coarse), sizes)

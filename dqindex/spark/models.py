@@ -16,10 +16,9 @@ from dqindex.partitions import survey as looks
 from dqindex.partitions.coding import encoded
 from dqindex.partitions.columns import ID, VECTOR
 from dqindex.partitions.settings import model_of
-from dqindex.partitions.survey import Survey, sampled, survey
+from dqindex.partitions.survey import Survey, least, survey
 from dqindex.quantizer.model import DQModel
 from dqindex.spark.frames import mapped, read_columns
-from dqindex.vectors.least import hash_bound
 
 
 @checked(vector_column=or_none(text()), id_column=or_none(text()), progress=or_none(callback()))
@@ -73,13 +72,8 @@ def surveyed(frame: DataFrame) -> Survey:
 
 def sample_of(frame: DataFrame, k: int, n: int, seed: int) -> pa.Table:
     """Ids and vectors of rows among which are the `k` of the least hashes."""
-    bound = hash_bound(k, n)
     schema = to_arrow_schema(frame.select(ID, VECTOR).schema)
-    while True:
-        found = mapped(frame, partial(sampled, bound=bound, seed=seed), schema).toArrow()
-        if found.num_rows >= min(k, n) or bound == 2**64 - 1:
-            return found
-        bound = min(2 * bound, 2**64 - 1)
+    return least(lambda function: mapped(frame, function, schema).toArrow(), k, n, seed)
 
 
 def fit_model(frame: DataFrame, model: DQModel, seen: Survey, report: Progress) -> DQModel:

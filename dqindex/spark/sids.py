@@ -12,15 +12,14 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from dqindex._parameters import callback, checked, instance, integer, one_of, or_none, text
 from dqindex._types import Progress, no_progress
-from dqindex.errors import InputError
 from dqindex.partitions.coding import PLACE_ITEMS, addressed, based, measured, published
 from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns
-from dqindex.partitions.settings import model_of
+from dqindex.partitions.settings import check_room, check_width, chosen, refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.extract import check_mode
 from dqindex.sids.letters import schema_of
 from dqindex.sids.rounds import resolve
-from dqindex.sids.unique import MODES, REASSIGNING, check_capacity, tokens_kept
+from dqindex.sids.unique import MODES
 from dqindex.spark.frames import held, mapped, read_columns
 from dqindex.spark.models import fit_model, surveyed
 from dqindex.spark.post import SparkPost
@@ -85,24 +84,15 @@ def semantic_ids(
     """
     check_mode(unique, cap, keep)
     frame, columns = read_columns(df, vector_column, id_column, priority)
-    if model is None:
-        model = model_of(settings)
-    elif settings:
-        raise InputError(f"{', '.join(settings)}: the model has these already; leave them out")
-    sizes = [*model.coarse, *model.codebook_sizes()]
-    kept = tokens_kept(keep, len(model.coarse), sizes) if unique in REASSIGNING else 0
+    model, kept = chosen(model, settings, unique, keep)
     seen = surveyed(frame)
-    if unique in REASSIGNING:
-        check_capacity(seen.n, sizes, cap)
+    check_room(model, seen.n, unique, cap)
     _check_distinct(frame)
     report = progress or no_progress
     if not model.__sklearn_is_fitted__():
         fit_model(frame, model, seen, report)
-    elif model.n_features_in_ != seen.d:
-        raise InputError(
-            f"the table has vectors of {seen.d} values, the model was fitted on "
-            f"{model.n_features_in_}"
-        )
+    else:
+        check_width(model, seen.d)
     base = held(_based(frame, model, columns))
     found = _resolved(base, frame, model, columns, (unique, cap, kept), report)
     made = mapped(found, partial(published, sizes=model.code_sizes()), _map_schema(columns))
@@ -120,10 +110,7 @@ def _check_distinct(frame: DataFrame) -> None:
     twice = frame.groupBy(ID).count().filter("count > 1")
     first = twice.orderBy(ID).limit(1).collect()
     if first:
-        raise InputError(
-            f"{twice.count()} ids stand more than once, for example {first[0][0]!r} "
-            f"({first[0][1]} times); ids must be distinct"
-        )
+        refuse_repeated(twice.count(), *first[0])
 
 
 def _based(frame: DataFrame, model: DQModel, columns: Columns) -> DataFrame:
