@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,23 @@ def ours(method: str = "dq", coarse: int = 0, **settings: Any) -> Quantizer:
     return train
 
 
+def neural(kind: str, **settings: Any) -> Quantizer:
+    """RQ-VAE or VQ-VAE; torch is imported when one is trained."""
+
+    def train(x: np.ndarray, tokens: int) -> Coder:
+        from baselines.quantizer import NeuralQuantizer
+
+        quantizer = NeuralQuantizer(kind, tokens, **settings).fit(x)
+
+        def code(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            codes = quantizer.encode(x)
+            return codes, quantizer.decode(codes)
+
+        return code
+
+    return train
+
+
 PLAIN = {"polish": 0, "beam": 1}
 METHODS: dict[str, Quantizer] = {
     "PQ": pq,
@@ -176,6 +194,8 @@ METHODS: dict[str, Quantizer] = {
     "RQ, plain": ours("rq", **PLAIN),
     "RQ": ours("rq"),
 }
+if find_spec("torch"):
+    METHODS |= {"RQ-VAE": neural("rq"), "VQ-VAE": neural("vq")}
 HELD_OUT = 0.1
 
 
