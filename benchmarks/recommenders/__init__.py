@@ -1,0 +1,1 @@
+"""Small recommenders in torch that take weighted features of users and items."""
