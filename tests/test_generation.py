@@ -1,0 +1,214 @@
+"""The generator that IDs are measured with: model, search by the trie, lists, training."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from interactions import NONE, Sequences, leave_one_out
+
+from dqindex import semantic_ids
+from dqindex.errors import InputError
+from dqindex.sids.semantic_ids import SemanticIds
+from dqindex.sids.trie import trie_of
+
+torch = pytest.importorskip("torch")
+
+from generation import training  # noqa: E402
+from generation.batches import batches, histories, windows  # noqa: E402
+from generation.dropout import DRAWN, Dropout  # noqa: E402
+from generation.model import Generator, Shape  # noqa: E402
+from generation.ranking import item_lists, valid_share  # noqa: E402
+from generation.search import Branches, search  # noqa: E402
+from generator import Row, asked, changed, measured  # noqa: E402
+
+TINY = Shape(width=16, heads=2, inner=32, encoder=1, decoder=1, length=5, dropout=0.0)
+SIZES = [4, 3, 5]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tests share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = Generator(SIZES, TINY)
+    for one in made.parameters():
+        torch.nn.init.normal_(one, std=0.7)
+    return made.eval()
+
+
+def tokens(*shape: int, seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(np.stack([rng.integers(size, size=shape) for size in SIZES], axis=-1))
+
+
+def a_map(codes: np.ndarray, sizes: list[int] | None = None) -> SemanticIds:
+    codes = np.asarray(codes, dtype=np.uint8)
+    unknown = np.full(len(codes), np.nan, np.float32)
+    return SemanticIds(codes, codes, unknown, sizes or [int(codes.max()) + 1] * codes.shape[1])
+
+
+def log_probabilities(model: Generator, history: Any, item: Any) -> float:
+    """Of one item after one history, by a pass over both."""
+    with torch.no_grad():
+        logits = model(torch.cat([history, item[None]])[None])
+    return sum(
+        float(one[0, -1].log_softmax(dim=0)[item[level]]) for level, one in enumerate(logits)
+    )
+
+
+def test_logits_do_not_depend_on_what_comes_later(model):
+    codes = tokens(2, 6)
+    with torch.no_grad():
+        whole = model(codes)
+        for item in range(1, 6):
+            for level in range(3):
+                other = codes.clone()
+                other[:, item + 1 :] = tokens(2, 5 - item, seed=9)
+                other[:, item, level:] = (other[:, item, level:] + 1) % 3
+                changed = model(other)
+                for before in range(level + 1):
+                    assert torch.allclose(
+                        whole[before][:, item - 1], changed[before][:, item - 1], atol=1e-5
+                    )
+                if level < 2:
+                    after = level + 1
+                    assert not torch.allclose(
+                        whole[after][:, item - 1], changed[after][:, item - 1], atol=1e-3
+                    )
+
+
+def test_search_finds_the_likeliest_tuples(model):
+    """With room for all prefixes it is the sorted list of all tuples."""
+    history = tokens(2, 4)
+    lengths = torch.tensor([4, 2])
+    found = search(model, history, lengths, beams=60, branches=None)
+    for user in range(2):
+        want = {
+            item: log_probabilities(model, history[user, : lengths[user]], torch.tensor(item))
+            for item in itertools.product(*map(range, SIZES))
+        }
+        best = sorted(want, key=lambda item: -want[item])
+        assert [tuple(one) for one in found.codes[user].tolist()] == best
+        assert np.allclose(found.scores[user], [want[item] for item in best], atol=1e-4)
+
+
+def test_search_by_a_trie_gives_all_items_and_nothing_else(model):
+    codes = np.unique(tokens(12, seed=5).numpy(), axis=0)
+    branches = Branches(trie_of(codes, SIZES))
+    history = tokens(3, 5, seed=7)
+    found = search(model, history, torch.tensor([5, 5, 3]), 20, branches)
+    free = search(model, history, torch.tensor([5, 5, 3]), 60, None)
+    items = {tuple(one) for one in codes.tolist()}
+    for user in range(3):
+        real = found.codes[user][torch.isfinite(found.scores[user])]
+        want = [tuple(one) for one in free.codes[user].tolist() if tuple(one) in items]
+        assert [tuple(one) for one in real.tolist()] == want
+        assert len(want) == len(items)
+
+
+def test_children_of_a_trie_are_the_tokens_that_may_follow():
+    codes = np.array([[0, 1], [0, 2], [2, 0], [2, 2]])
+    branches = Branches(trie_of(codes, [3, 3], start=7))
+    first = branches.children(torch.tensor([0]), 0)[0]
+    assert (first >= 0).tolist() == [True, False, True]
+    both = branches.children(torch.stack([first[2], torch.tensor(branches.end), first[0]]), 1)
+    assert (both >= 0).tolist() == [[True, False, True], [False] * 3, [False, True, True]]
+
+
+def test_lists_show_shared_ids_by_popularity_and_not_what_users_had():
+    sids = a_map([[0, 0], [0, 1], [0, 1], [0, 1], [1, 0]])
+    popularity = np.array([9, 1, 5, 5, 2])
+    before = Sequences.of([[2], [0, 4], []], 5)
+    codes = np.array([[[0, 1], [1, 1], [1, 0]], [[0, 0], [0, 1], [1, 0]], [[1, 0], [0, 0], [0, 1]]])
+    scores = np.array([[-1, -2, -3], [-1, -2, -3], [-1, -np.inf, -np.inf]], dtype=np.float32)
+    lists = item_lists(sids, codes, scores, popularity, before, 4)
+    assert lists.tolist() == [[3, 1, 4, NONE], [2, 3, 1, NONE], [4, NONE, NONE, NONE]]
+    assert valid_share(sids, codes) == pytest.approx(8 / 9)
+
+
+def test_a_map_with_ids_of_its_own_is_refused():
+    sids = a_map([[0], [1]])
+    sids.ids = pa.array(["a", "b"])
+    nobody = Sequences.of([[]], 2)
+    with pytest.raises(InputError, match="in the order of the items"):
+        item_lists(sids, np.zeros((1, 1, 1), int), np.zeros((1, 1)), np.ones(2, int), nobody, 1)
+
+
+@pytest.mark.parametrize("length", [1, 3, 20])
+def test_every_item_but_the_first_is_told_once(length):
+    sequences = Sequences.of([[5, 6, 7, 8, 9, 1, 2], [3], [], [4, 4]], 10)
+    parts = windows(sequences, length)
+    told = [one for part in parts for one in part[1:].tolist()]
+    assert sorted(told) == sorted([6, 7, 8, 9, 1, 2, 4])
+    assert max(map(len, parts)) <= length + 1
+    assert parts[0].tolist() == [5, 6, 7, 8, 9, 1, 2][-length - 1 :]
+
+
+def test_batches_hold_every_part_once_padded_behind():
+    table = torch.arange(20).reshape(10, 2)
+    parts = histories(Sequences.of([[1, 2, 3], [4], [5, 6], [7, 8, 9, 0]], 10), 3)
+    seen = {}
+    for batch in batches(parts, table, 2, np.random.default_rng(0)):
+        for row, codes, length in zip(batch.rows, batch.codes, batch.lengths, strict=True):
+            seen[int(row)] = (codes[:length, 0] // 2).tolist()
+    assert seen == {0: [1, 2, 3], 1: [4], 2: [5, 6], 3: [8, 9, 0]}
+
+
+@pytest.mark.parametrize("count", [1000, DRAWN + 5])
+def test_dropout_keeps_the_mean_and_does_nothing_outside_training(count):
+    torch.manual_seed(0)
+    drop = Dropout(0.25)
+    x = torch.ones(count)
+    dropped = drop(x)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
+    assert sorted(set(dropped.tolist())) == pytest.approx([0, 4 / 3])
+    assert not torch.equal(drop(x), dropped)
+    assert torch.equal(drop.eval()(x), x)
+
+
+def followers(n: int = 60) -> Sequences:
+    """Users who go from each item to its one follower."""
+    rng = np.random.default_rng(0)
+    order, starts = rng.permutation(n), rng.integers(n, size=300)
+    return Sequences.of([order[(start + np.arange(7)) % n].tolist() for start in starts], n)
+
+
+def test_it_learns_what_follows_and_stops_when_it_gets_no_better(monkeypatch):
+    monkeypatch.setattr(training, "RATES", (1e-2,))
+    monkeypatch.setattr(training, "WARM_UP", 1)
+    sequences = followers()
+    vectors = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    sids = semantic_ids(vectors, n_subspaces=3, n_codewords=4)
+    split = leave_one_out(sequences)
+    few = Shape(width=32, heads=2, inner=32, encoder=1, decoder=1, length=3, dropout=0.0)
+    trained = training.train(sids, split, few, most_epochs=30)
+    assert trained.losses[trained.best - 1] == min(trained.losses)
+    assert len(trained.losses) == 30 or len(trained.losses) == trained.best + training.PATIENCE
+    assert training.validation_loss(trained, split) == pytest.approx(min(trained.losses), abs=1e-3)
+    test = asked(split, 200)
+    found = measured(sids, trained, test)
+    assert found["recall_10"] > 0.9
+    assert found["users"] == 200
+    assert found["valid_share"] < 1
+    assert min(found["token_right"]) > 0.8
+
+
+def test_changes_of_a_map():
+    sids = a_map(np.random.default_rng(0).integers(4, size=(50, 3)), [4, 5, 6])
+    turned = changed(sids, "levels reversed")
+    assert (turned.codes[:, ::-1] == sids.codes).all()
+    assert turned.sizes == [6, 5, 4]
+    mixed = changed(sids, "items shuffled")
+    assert sorted(mixed.codes.tolist()) == sorted(sids.codes.tolist())
+    assert (mixed.codes != sids.codes).any()
+    assert changed(sids, "") is sids
+    assert Row("DQ", "none").change == ""
