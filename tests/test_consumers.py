@@ -457,7 +457,7 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, sids):
     sids.save(tmp_path / "sids.parquet")
     monkeypatch.chdir(tmp_path)
     page = Path(__file__).parent.parent / "docs" / "guides" / "recommenders.md"
-    commands = re.findall(r"^dqindex (.*)$", page.read_text(), re.M)
+    commands = re.findall(r"^dqindex (sids export sids\.parquet .*)$", page.read_text(), re.M)
     assert len(commands) >= 10
     for command in commands:
         words = shlex.split(command)
