@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ from interactions import (
     Sequences,
     Split,
     figures,
+    figures_by_group,
     leave_one_out,
     places_in_lists,
+    popularity_groups,
     read_sequences,
 )
 
@@ -93,22 +96,46 @@ ROWS = [
 SPREAD = ROWS[:2]
 
 
-def map_of(row: Row, x: Float32, foreign: Path | None) -> SemanticIds:
-    """The map of a row; its rows are those of `x`."""
-    if row.ids == FOREIGN:
-        if foreign is None:
-            raise SystemExit("the row LETTER needs --map")
-        found = read_sids(foreign, "lc-rec")
-        order = found.rows_of(np.arange(len(x)))
-        codes = found.codes[order]
-        made = SemanticIds(
-            codes, codes, np.full(len(x), np.nan, np.float32), found.sizes, unique="none"
-        )
-    elif row.ids == NEURAL:
-        made = NeuralQuantizer("rq", 4).fit(x).semantic_ids(x, unique=row.unique)
-    else:
-        made = semantic_ids(x, unique=row.unique, **MADE[row.ids])
-    return changed(made, row.change)
+class Catalogue:
+    """Vectors of items, and their maps, whose rows are those of the vectors.
+
+    Parameters
+    ----------
+    vectors : (items, d) float32
+    foreign : path, optional
+        LETTER's map.
+    """
+
+    def __init__(self, vectors: Float32, foreign: Path | None = None) -> None:
+        self.vectors, self.foreign = vectors, foreign
+
+    def map_of(self, row: Row) -> SemanticIds:
+        """The map of a row."""
+        if row.ids == FOREIGN:
+            made = self._published()
+        elif row.ids == NEURAL:
+            made = self._neural.semantic_ids(self.vectors, unique=row.unique)
+        else:
+            made = semantic_ids(self.vectors, unique=row.unique, **MADE[row.ids])
+        return changed(made, row.change)
+
+    def lost(self, sids: SemanticIds) -> float | None:
+        """The share of the variance that a map loses, if it is known."""
+        energy = float(self.vectors.var(axis=0, dtype=np.float64).sum())
+        found = float(sids.distortion.mean(dtype=np.float64)) / energy
+        return None if np.isnan(found) else round(found, 4)
+
+    @cached_property
+    def _neural(self) -> NeuralQuantizer:
+        return NeuralQuantizer("rq", 4).fit(self.vectors)
+
+    def _published(self) -> SemanticIds:
+        if self.foreign is None:
+            raise SystemExit(f"the row {FOREIGN} needs --map")
+        found = read_sids(self.foreign, "lc-rec")
+        codes = found.codes[found.rows_of(np.arange(len(self.vectors)))]
+        unknown = np.full(len(codes), np.nan, dtype=np.float32)
+        return SemanticIds(codes, codes, unknown, found.sizes)
 
 
 def changed(made: SemanticIds, change: str) -> SemanticIds:
@@ -171,7 +198,8 @@ def measured(sids: SemanticIds, trained: Trained, test: Asked) -> dict[str, Any]
     codes, scores = searched(trained, test.before, branches, BEAMS)
     lists = item_lists(sids, codes, scores, test.popularity, test.before, max(CUTS))
     seconds = time.perf_counter() - began
-    found = figures(places_in_lists(lists, test.targets))
+    places = places_in_lists(lists, test.targets)
+    found, groups = figures(places), popularity_groups(test.popularity)[test.targets]
     m = len(test.targets)
     errors = {
         f"error_{cut}": np.sqrt(found[f"recall_{cut}"] * (1 - found[f"recall_{cut}"]) / m)
@@ -188,31 +216,28 @@ def measured(sids: SemanticIds, trained: Trained, test: Asked) -> dict[str, Any]
         "valid_share": round(valid_share(sids, free[:, :FREE_TUPLES]), 4),
         "token_losses": [round(float(one), 3) for one in losses.mean(axis=0)],
         "token_right": [round(float(one), 4) for one in right.mean(axis=0)],
-        "users": m,
+        "groups": {
+            name: {"users": one["users"], "recall_20": round(one["recall_20"], 4)}
+            for name, one in figures_by_group(places, groups).items()
+        },
         "search_seconds": round(seconds, 1),
     }
 
 
 def run(
-    row: Row, seed: int, x: Float32, split: Split, test: Asked, foreign: Path | None, shape: Shape
+    row: Row, seed: int, catalogue: Catalogue, split: Split, test: Asked, shape: Shape
 ) -> dict[str, Any]:
     """Train and measure one row."""
-    began = time.perf_counter()
-    sids = map_of(row, x, foreign)
-    made = time.perf_counter() - began
-    trained = train(sids, split, shape, seed=seed)
+    sids = catalogue.map_of(row)
     base = sids.base_codes
-    energy = float(x.var(axis=0, dtype=np.float64).sum())
-    lost = float(sids.distortion.mean(dtype=np.float64)) / energy
+    sizes = [int(base.max()) + 1] * base.shape[1]
+    trained = train(sids, split, shape, seed=seed)
     return {
         **row._asdict(),
         "seed": seed,
         "sizes": sids.sizes,
-        "unique_before": round(
-            count_distinct(base, [int(base.max()) + 1] * base.shape[1]) / len(x), 4
-        ),
-        "distortion": None if np.isnan(lost) else round(lost, 4),
-        "map_seconds": round(made, 1),
+        "unique_before": round(count_distinct(base, sizes) / len(base), 4),
+        "distortion": catalogue.lost(sids),
         "parameters": sum(one.numel() for one in trained.model.parameters()),
         "epochs": len(trained.losses),
         "best_epoch": trained.best,
@@ -244,6 +269,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     name, x = common.load(arguments.vectors)
     split = leave_one_out(read_sequences(arguments.sequences, len(x)))
+    catalogue = Catalogue(x, arguments.map)
     test, shape = asked(split, arguments.users), Shape()
     settings = {
         "data": name,
@@ -260,7 +286,7 @@ def main() -> None:
             for one in rows
         ):
             continue
-        rows.append(run(row, seed, x, split, test, arguments.map, shape))
+        rows.append(run(row, seed, catalogue, split, test, shape))
         print(json.dumps(rows[-1]), flush=True)
         common.write("generator", rows, **settings)
 

@@ -1,8 +1,11 @@
 """The generator that IDs are measured with: model, search by the trie, lists, training."""
 
 import itertools
+import json
+import sys
 from typing import Any
 
+import common
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +18,7 @@ from dqindex.sids.trie import trie_of
 
 torch = pytest.importorskip("torch")
 
+import generator  # noqa: E402
 from generation import training  # noqa: E402
 from generation.batches import batches, histories, windows  # noqa: E402
 from generation.dropout import DRAWN, Dropout  # noqa: E402
@@ -120,7 +124,7 @@ def test_children_of_a_trie_are_the_tokens_that_may_follow():
     branches = Branches(trie_of(codes, [3, 3], start=7))
     first = branches.children(torch.tensor([0]), 0)[0]
     assert (first >= 0).tolist() == [True, False, True]
-    both = branches.children(torch.stack([first[2], torch.tensor(branches.end), first[0]]), 1)
+    both = branches.children(torch.stack([first[2], torch.tensor(-1), first[0]]), 1)
     assert (both >= 0).tolist() == [[True, False, True], [False] * 3, [False, True, True]]
 
 
@@ -197,9 +201,41 @@ def test_it_learns_what_follows_and_stops_when_it_gets_no_better(monkeypatch):
     test = asked(split, 200)
     found = measured(sids, trained, test)
     assert found["recall_10"] > 0.9
-    assert found["users"] == 200
+    assert sum(one["users"] for one in found["groups"].values()) == 200
     assert found["valid_share"] < 1
     assert min(found["token_right"]) > 0.8
+
+
+def test_the_script_measures_each_row_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(training, "RATES", ())
+    monkeypatch.setattr(generator, "Shape", lambda: TINY)
+    monkeypatch.setattr(generator, "MADE", {"DQ": {"n_subspaces": 3, "n_codewords": 4}})
+    users = followers()
+    lines = [" ".join(map(str, [user, *(users[user] + 1)])) for user in range(len(users))]
+    (tmp_path / "sequences.txt").write_text("\n".join(lines))
+    vectors = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors)
+    options = [f"--{name}={tmp_path / name}" for name in ("sequences.txt", "vectors.npy")]
+    options = [option.replace(".txt=", "=").replace(".npy=", "=") for option in options]
+    monkeypatch.setattr(sys, "argv", ["generator.py", *options, "--ids=DQ", "--seeds=2"])
+    generator.main()
+    record = json.loads((tmp_path / "generator.json").read_text())
+    rows = [(row["ids"], row["unique"], row["change"], row["seed"]) for row in record["rows"]]
+    want = [(*row, 0) for row in generator.ROWS if row.ids == "DQ"]
+    assert rows == [*want, (*generator.SPREAD[0], 1)]
+    assert [len(row["sizes"]) for row in record["rows"]][:2] == [3, 4]
+    monkeypatch.setattr(generator, "run", None)
+    generator.main()
+
+
+def test_a_published_map_is_read_by_the_numbers_of_its_items(tmp_path):
+    text = {str(item): [f"<a_{item}>", f"<b_{7 - item}>"] for item in (3, 1, 0, 2)}
+    (tmp_path / "map.json").write_text(json.dumps(text))
+    catalogue = generator.Catalogue(np.eye(4, dtype=np.float32), tmp_path / "map.json")
+    sids = catalogue.map_of(Row("LETTER", "none"))
+    assert sids.codes.tolist() == [[0, 7], [1, 6], [2, 5], [3, 4]]
+    assert catalogue.lost(sids) is None
 
 
 def test_changes_of_a_map():

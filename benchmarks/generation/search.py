@@ -32,8 +32,7 @@ class Branches:
     def __init__(self, trie: Trie) -> None:
         first = np.asarray(trie.first, dtype=np.int64)
         self.tokens = torch.from_numpy(trie.tokens.astype(np.int64))
-        # One more, without children, for beams that are at an end.
-        self.end = len(first) - 1
+        # One more, without children: where there is no node, which is -1, this one is read.
         self.starts = torch.from_numpy(first)
         self.counts = torch.from_numpy(np.append(np.diff(first), 0))
         self.offsets = trie.offsets.tolist()
@@ -91,8 +90,6 @@ def search(
         token = model.tables[level](chosen)
         if branches is not None:
             nodes = following.gather(1, best)
-            # Where fewer than `beams` are allowed, the others end here.
-            nodes = torch.where(nodes < 0, branches.end, nodes)
     return Found(codes, total)
 
 
