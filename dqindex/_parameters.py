@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import numbers
+import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -18,6 +19,21 @@ R = TypeVar("R")
 # No machine has more; libraries below end the process where they can't start as many.
 MOST_THREADS = 4096
 LARGEST_FLOAT32 = 3.4028234663852886e38
+# A count beyond it is a slip: FAISS counts in 32 bits, and no memory holds as many of anything.
+LARGEST_COUNT = 2**31 - 1
+# What a file may say of bytes and rows: a place on a disk has 63 bits.
+LARGEST_SIZE = 2**63 - 1
+# Dimensions: a covariance of more is beyond 32 GiB.
+LARGEST_WIDTH = 2**16
+# Codewords: no code of FAISS has more than 24 bits.
+LARGEST_CODEBOOK = 2**24
+# Runs of one k-means from other starts.
+MOST_RUNS = 1000
+
+# How an error quotes a value: enough of it to be known again.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 200
+_BRIEF.maxlist = _BRIEF.maxtuple = 20
 
 
 class Rule(NamedTuple):
@@ -32,8 +48,21 @@ def or_none(rule: Rule) -> Rule:
     return Rule(lambda value: value is None or rule.holds(value), f"{rule.text} or None")
 
 
-def integer(at_least: int) -> Rule:
-    """An integer of at least `at_least`; numpy's count, booleans do not."""
+def integer(at_least: int, at_most: int = LARGEST_COUNT) -> Rule:
+    """An integer between two that are themselves allowed; numpy's count, booleans do not."""
+    return Rule(
+        lambda value: _is_integer(value) and at_least <= value <= at_most,
+        f"an integer from {at_least} to {at_most}",
+    )
+
+
+def size(at_least: int) -> Rule:
+    """What a file may say of bytes and rows."""
+    return integer(at_least, LARGEST_SIZE)
+
+
+def unbounded(at_least: int) -> Rule:
+    """An integer of any length: a seed, or a number of which no more are used than there are."""
     return Rule(
         lambda value: _is_integer(value) and value >= at_least, f"an integer of at least {at_least}"
     )
@@ -41,24 +70,30 @@ def integer(at_least: int) -> Rule:
 
 def thread_count() -> Rule:
     """A number of threads, as many as OpenMP can be told; None for all CPUs."""
-    return Rule(
-        lambda value: value is None or (_is_integer(value) and 1 <= value <= MOST_THREADS),
-        f"an integer of at least 1, at most {MOST_THREADS}, or None",
-    )
+    return or_none(integer(1, MOST_THREADS))
 
 
-def integers(at_least: int) -> Rule:
-    """A sequence of integers of at least `at_least`."""
-    one = integer(at_least)
+def dimensions() -> Rule:
+    """A number of dimensions, or of parts of them."""
+    return integer(1, LARGEST_WIDTH)
+
+
+def codewords() -> Rule:
+    """A number of codewords."""
+    return integer(1, LARGEST_CODEBOOK)
+
+
+def integers(one: Rule) -> Rule:
+    """A sequence of integers, each of which the rule `one` allows."""
     return Rule(
         lambda value: _is_sequence(value) and all(map(one.holds, value)),
-        f"a list of integers of at least {at_least}",
+        "a list of integers" + one.text.removeprefix("an integer"),
     )
 
 
-def integer_or_integers(at_least: int) -> Rule:
-    """An integer of at least `at_least`, or a sequence of them."""
-    one, some = integer(at_least), integers(at_least)
+def integer_or_integers(one: Rule) -> Rule:
+    """An integer that the rule `one` allows, or a sequence of them."""
+    some = integers(one)
     return Rule(
         lambda value: one.holds(value) or some.holds(value), f"{one.text}, or a list of them"
     )
@@ -157,7 +192,7 @@ def check(owner: str, name: str, value: Any, rule: Rule) -> None:
     InputError
     """
     if not rule.holds(value):
-        raise InputError(f"{owner}: {name} is {value!r}; it must be {rule.text}")
+        raise InputError(f"{owner}: {name} is {_shown(value)}; it must be {rule.text}")
 
 
 def checked(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -201,3 +236,11 @@ def _is_sequence(value: Any) -> bool:
     return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or (
         hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1
     )
+
+
+def _shown(value: Any) -> str:
+    """A value as an error quotes it: not without end."""
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # An integer of more digits than Python writes.
+        return f"an integer of {value.bit_length():,} bits"

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._parameters import checked, integer, one_of
+from dqindex._parameters import checked, one_of, unbounded
 from dqindex._types import METRICS, Int64
 from dqindex.errors import InputError
 from dqindex.vectors import open_vectors
@@ -18,7 +18,7 @@ from dqindex.vectors.queries import check_queries
 from dqindex.vectors.rescaled import RescaledVectors
 
 
-@checked(k=integer(1), metric=one_of(*METRICS))
+@checked(k=unbounded(1), metric=one_of(*METRICS))
 def exact_neighbors(
     vectors: Any, queries: Any, k: int = 10, *, metric: str = "l2"
 ) -> tuple[Int64, npt.NDArray[np.float32]]:

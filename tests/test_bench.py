@@ -246,6 +246,10 @@ def test_truth_of_other_vectors_is_refused(folder):
         "twice": (big_ann(twice, distances), "names a neighbour of one query twice"),
         "few": (big_ann(positions[:9], distances[:9]), "neighbours of 9 queries, but 40 are"),
         "turned": (big_ann(positions[::-1], distances[::-1]), "query 0 are not its nearest by l2"),
+        "reversed": (
+            big_ann(positions[:, ::-1], distances[:, ::-1]),
+            "neighbours of query 0 do not begin with the nearest",
+        ),
         "ip": (big_ann(*brute(x, q, 20, "ip")), "it is of another metric"),
         "short": (big_ann(positions, distances)[:-4], "as its header says"),
         "empty": (b"", "is 0 bytes"),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +33,19 @@ WRONG: dict[str, Any] = {
     "list": ["x", None],
     "NaN": float("nan"),
     "negative": -1,
+    # No count is as large; and more than int32, int64, uint64 and float64's integers hold.
+    "2**31": 2**31,
+    "2**63": 2**63,
+    "2**70": 2**70,
+    "10**30": 10**30,
 }
+LARGE = {"2**31", "2**63", "2**70", "10**30"}
+# What a call may take on top, whatever it is asked for.
+MEMORY = 4 * 2**30
 # What an annotation lets through: such a value may succeed, or be refused for what it is.
 ALLOWED = {
-    "int": {"int"},
-    "float": {"int", "float"},
+    "int": {"int", *LARGE},
+    "float": {"int", "float", *LARGE},
     "str": {"text"},
     "bool": set(),
     "None": {"None"},
@@ -276,14 +286,31 @@ def cases() -> Iterator[tuple[str, str, str]]:
             yield name, one.name, ",".join(sorted(allowed))
 
 
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """What asks for more than `MEMORY` gets none, where the system can be told so."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(statm.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def faults(call: Target, parameter: str, allowed: set[str]) -> list[str]:
     """What goes wrong, a line for each value that does."""
     found = []
     for kind, value in WRONG.items():
         try:
-            result = call.call(**{**call.right, parameter: value})
-            if isinstance(result, Iterator):
-                list(itertools.islice(result, 3))
+            with little_memory():
+                result = call.call(**{**call.right, parameter: value})
+                if isinstance(result, Iterator):
+                    list(itertools.islice(result, 3))
         except (errors.DQIndexError, errors.DQWarning):
             continue
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import importlib
+import socket
 import threading
 import traceback
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from conftest import SECRET, put_all
 from test_vectors_kinds import KINDS, NAMES, N, X, table
 
-from dqindex import DQModel, open_vectors
+from dqindex import DQModel, open_index, open_vectors, read_sids
 from dqindex import semantic_ids as make_map
 from dqindex.cli import cli
 from dqindex.errors import (
@@ -37,6 +38,7 @@ from dqindex.places.place import RemotePath, is_glob, matching, place, shown
 from dqindex.places.refusals import scrubbed, told
 from dqindex.storage.files import check_writable
 from dqindex.vectors import read_ids
+from dqindex.vectors.id_list import read_id_list
 
 fsspec = pytest.importorskip("fsspec", reason="the extra cloud is not installed")
 
@@ -224,7 +226,7 @@ def test_many_pieces_make_one_file(tmp_path, s3, monkeypatch):
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("s3://no-such-bucket/x.npy", "no-such-bucket/x.npy: no such file"),
+        ("s3://no-such-bucket/x.npy", "no-such-bucket/x.npy: there is no bucket 'no-such-bucket'"),
         ("s3://bucket/none.parquet", "none.parquet: no such file"),
         ("s3://bucket/none-*.parquet", "no file matches"),
         ("memory://none.npy", "no such file"),
@@ -233,8 +235,18 @@ def test_many_pieces_make_one_file(tmp_path, s3, monkeypatch):
 def test_what_is_not_there(s3_server, uri, message):
     with pytest.raises(StorageError, match=message):
         open_vectors(uri)
-    with pytest.raises(StorageError, match="no such file"):
+    with pytest.raises(StorageError, match=r"no such file|there is no bucket"):
         read_ids(uri.replace("-*", ""))
+
+
+def test_every_reader_says_that_there_is_no_bucket(s3_server):
+    for read in (DQModel.load, open_index, read_sids, open_vectors, read_ids, read_id_list):
+        given = {"integers": True} if read is read_id_list else {}
+        for name in ("x", "x.parquet"):
+            with pytest.raises(StorageError, match="there is no bucket 'no-such-bucket'"):
+                read(f"s3://no-such-bucket/{name}", **given)
+        with pytest.raises(StorageError, match=r"no such file|no index there"):
+            read("s3://bucket/none.parquet", **given)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +373,42 @@ def test_a_server_that_gives_no_parts(whole_files, monkeypatch, tells):
     monkeypatch.setattr(_Whole, "tells", tells)
     with pytest.raises(StorageError, match="download it first"):
         open_vectors(f"{whole_files}/x.fbin?Signature={SECRET}")
+
+
+@pytest.fixture(params=["dead", "broken"])
+def failing_server(request, monkeypatch) -> Iterator[tuple[str, str]]:
+    """The address of a server that is down, or that fails, and what is to be said of it."""
+    pytest.importorskip("aiohttp")
+    if request.param == "dead":
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        yield f"http://127.0.0.1:{port}", r"no connection to 127\.0\.0\.1\); see that its server"
+        return
+    monkeypatch.setattr(_Whole, "do_GET", lambda self: self.send_error(500))
+    monkeypatch.setattr(_Whole, "do_HEAD", lambda self: self.send_error(500))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Whole) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", "500"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_fails_is_no_missing_file(failing_server):
+    address, message = failing_server
+    for read in (DQModel.load, open_index, read_sids, open_vectors, read_ids):
+        for name in ("x.npy", "x.parquet"):
+            with pytest.raises(StorageError, match=f"cannot be read .*{message}") as caught:
+                read(f"{address}/{name}")
+            assert "no such" not in str(caught.value)
+
+
+def test_a_file_that_a_server_lacks_is_a_missing_file(whole_files, monkeypatch):
+    monkeypatch.setattr(_Whole, "do_GET", lambda self: self.send_error(404))
+    monkeypatch.setattr(_Whole, "do_HEAD", lambda self: self.send_error(404))
+    with pytest.raises(StorageError, match="no such file"):
+        open_vectors(f"{whole_files}/x.npy")
 
 
 # What errors say.

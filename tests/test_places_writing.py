@@ -471,7 +471,8 @@ def test_a_folder_with_other_things_is_no_place_for_an_index(s3, index):
     ],
 )
 def test_where_nothing_can_be_written(s3_server, output, message):
-    for write in (check_writable, lambda path: DQModel(2, 4).fit(X).save(path)):
+    model, sids = DQModel(2, 4).fit(X), make_map(X, n_subspaces=2, n_codewords=32)
+    for write in (check_writable, model.save, build_index(X, "Flat").save, sids.save):
         with pytest.raises(StorageError, match=message) as caught:
             write(output)
         assert SECRET not in str(caught.value)

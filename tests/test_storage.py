@@ -373,7 +373,7 @@ def test_a_record_comes_back_however_it_is_spaced():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n": 0}, "f: n is 0; it must be an integer of at least 1; make it again"),
+        ({"n": 0}, "f: n is 0; it must be an integer from 1 to 2147483647; make it again"),
         ({"n": None}, "n is None"),
         ({"maybe": 3}, "maybe is 3; it must be text"),
         ({"list": {}}, "list is {}; it must be a list"),

@@ -433,9 +433,11 @@ def test_files_that_big_ann_benchmarks_cropped(tmp_path, suffix):
         source = open_vectors(path)
         assert (source.n, source.d, source.dtype) == (7, 5, x.dtype)
         np.testing.assert_array_equal(source.read(), x[:7].astype("f4"))
-    path.write_bytes(np.array([12, 5], "<u4").tobytes() + x[:6].tobytes())
-    with pytest.raises(FileFormatError, match="truncated"):
-        open_vectors(path)
+    # A shorter file is not whole, whatever its header says.
+    for head, rows in ((12, 6), (6, 6), (12, 12)):
+        path.write_bytes(np.array([head, 5], "<u4").tobytes() + x[:rows].tobytes())
+        with pytest.raises(FileFormatError, match=f"says 7 rows, and its header {head} in"):
+            open_vectors(path)
 
 
 def test_ground_truth_is_no_set_of_vectors(tmp_path):

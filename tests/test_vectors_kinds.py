@@ -27,7 +27,7 @@ from conftest import clustered, put_all
 from test_vectors import write_bin, write_hdf5, write_safetensors, write_vecs
 
 from dqindex import DQModel, build_index, open_vectors
-from dqindex.errors import DQWarning, InputError
+from dqindex.errors import DQWarning, FileFormatError, InputError
 from dqindex.vectors import source as source_module
 
 DOCS = Path(__file__).parent.parent / "docs" / "vectors.md"
@@ -327,11 +327,92 @@ def wide(**more: Any) -> pa.Table:
         (iter([X, X[:, :3]]), "block 1: its vectors are 3 wide where those before are 8"),
         (iter([table(), table().drop(["item_id"])]), "block 1: some blocks have ids"),
         (iter([]), "holds no vectors"),
+        (["a.npy", "b.npy"], "a.npy: of a list, Parquet and Arrow files are read, and no .npy"),
+        (["a.parquet", "b.fbin.crop_nb_10"], "b.fbin.crop_nb_10: of a list, .* no .fbin"),
     ],
 )
 def test_what_is_no_set_of_vectors(source, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, FileFormatError), match=message):
         open_vectors(source)
+
+
+class Endless:
+    """As a data set of torch: it has a length, and answers any number."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, place: int) -> Any:
+        assert place < 1000, "asked without end"
+        return X[0]
+
+
+class Iterated:
+    """As an iterable data set of torch; it is empty."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter([])
+
+
+@pytest.mark.parametrize("kind", [Endless, Iterated])
+def test_what_gives_rows_in_turn_is_no_array(model, kind):
+    with pytest.raises(InputError, match=f"{kind.__name__}: is no set of vectors"):
+        open_vectors(kind())
+    for take in (model.encode, DQModel(4, 16).fit, build_index(X, "Flat").search):
+        with pytest.raises(InputError, match=kind.__name__):
+            take(kind())
+
+
+@pytest.mark.parametrize("rows", [[], [X[:2]]])
+def test_data_sets_of_torch_and_hugging_face_that_give_rows_in_turn(rows):
+    torch, datasets = pytest.importorskip("torch"), pytest.importorskip("datasets")
+
+    class Set(torch.utils.data.IterableDataset):  # type: ignore[misc, name-defined]
+        def __iter__(self):
+            return iter(rows)
+
+    with pytest.raises(InputError, match="Set: is no set of vectors"):
+        open_vectors(Set())
+    given = [{"v": row.tolist()} for block in rows for row in block]
+    streamed = datasets.IterableDataset.from_generator(lambda: iter(given))
+    if given:
+        np.testing.assert_array_equal(open_vectors(streamed).read(), X[:2])
+        return
+    with pytest.raises(InputError, match="stream: holds no vectors"):
+        open_vectors(streamed)
+    with pytest.raises(InputError, match="dataset: has no column of vectors; it has none"):
+        open_vectors(datasets.Dataset.from_dict({}))
+
+
+def test_types_that_arrow_and_numpy_lack_are_refused():
+    polars = pytest.importorskip("polars")
+    wide_ids = polars.Series("item_id", range(N), dtype=polars.Int128)
+    for source in (
+        polars.DataFrame({"item_id": wide_ids, "v": X.tolist()}),
+        polars.DataFrame({"v": polars.Series([[1, 2]], dtype=polars.List(polars.Int128))}),
+        polars.Series([[1, 2]], dtype=polars.List(polars.Int128)),
+    ):
+        with pytest.raises(InputError, match="holds a type that Arrow lacks"):
+            open_vectors(source)
+    index = build_index(X, "Flat")
+    for take in (
+        lambda ids: index.search(X[:2], filter=ids),
+        lambda ids: index.search(X[:2], exclude=ids),
+        index.remove,
+        index.reconstruct,
+        lambda ids: open_vectors(X, ids=ids).ids,
+    ):
+        with pytest.raises(InputError, match="the ids are not plain integers"):
+            take(wide_ids)
+
+
+def test_rows_of_several_lengths_are_refused(model):
+    for take in (model.decode, model.codebooks_.decode):
+        for codes in ([[1, 2, 3, 4], [1]], [[1, 2, 3, 4], 3]):
+            with pytest.raises(InputError, match="codes: their rows are not of one length"):
+                take(codes)
+    with pytest.raises(InputError, match="positions are no array; give integers"):
+        open_vectors(X).rows([[1, 2], [3]])
 
 
 def test_integers_may_be_dimensions_where_their_names_say_so():

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from dqindex._parameters import integer, number_at_least, one_of, text
+from dqindex._parameters import integer, number_at_least, one_of, size, text
 from dqindex.errors import FileFormatError, StorageError
 from dqindex.storage.files import refusals, storage_error
 from dqindex.storage.lock import exclusive
@@ -44,7 +44,7 @@ REPORTED: dict[str, Shape] = {
         "versions": Named(text()),
         "build": Named(number_at_least(0)),
         "bytes": {"per_vector": number_at_least(0)},
-        "memory": {"before": Maybe(integer(0)), "build_peak": Maybe(integer(0))},
+        "memory": {"before": Maybe(size(0)), "build_peak": Maybe(size(0))},
         "subspaces": Maybe(
             {
                 "before": Each(number_at_least(0)),
@@ -63,7 +63,7 @@ REPORTED: dict[str, Shape] = {
         "data": {
             "name": text(),
             "key": text(),
-            "n": integer(1),
+            "n": size(1),
             "d": integer(1),
             "metric": text(),
             "queries": integer(1),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._types import Float32
+from dqindex._types import Float32, Float64
 from dqindex.bench.truth import Truth, all_distances, pair_distances
-from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.errors import FileFormatError, InputError
 from dqindex.places.content import open_content
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, place
 from dqindex.vectors import open_vectors
 from dqindex.vectors.files import damage, require_regular
@@ -21,6 +22,8 @@ MATRICES = (".npy", ".ivecs", ".parquet", ".hdf5", ".h5")
 TRIED = 8
 # What float32 vectors of another order of addition may make of an equal distance.
 CLOSE = 1e-5
+# What the order of neighbours may suffer where another library computed their distances.
+ROUNDED = 1e-3
 
 
 def read_truth(path: str, base: Float32, queries: Float32, metric: str, k: int) -> Truth:
@@ -65,7 +68,19 @@ def read_truth(path: str, base: Float32, queries: Float32, metric: str, k: int) 
         np.take_along_axis(positions, order, axis=1), np.take_along_axis(distances, order, axis=1)
     )
     _try(truth, base, queries, metric, str(shown))
+    _check_order(distances, str(shown))
     return truth
+
+
+def _check_order(distances: Float64, name: str) -> None:
+    """Refuse rows whose first neighbour is farther than their last: then so are those cut off."""
+    slack = ROUNDED * np.abs(distances).max(axis=1, initial=0)
+    wrong = np.flatnonzero(distances[:, 0] > distances[:, -1] + slack)
+    if wrong.size:
+        raise InputError(
+            f"{name}: the neighbours of query {wrong[0]} do not begin with the nearest; store them "
+            "from the nearest on"
+        )
 
 
 def _try(truth: Truth, base: Float32, queries: Float32, metric: str, name: str) -> None:
@@ -78,7 +93,8 @@ def _try(truth: Truth, base: Float32, queries: Float32, metric: str, name: str) 
         if found > farthest + CLOSE * max(abs(farthest), float(np.abs(nearest).max())):
             raise InputError(
                 f"{name}: the neighbours of query {query} are not its nearest by {metric}; it is "
-                "of another metric, of other queries or of other vectors"
+                "of another metric, of other queries or of other vectors, or its rows do not begin "
+                "with the nearest"
             )
 
 
@@ -92,7 +108,7 @@ def _positions(path: str, queries: int) -> npt.NDArray[Any]:
         # As stored: float32 lacks integers above 2**24.
         return np.asarray(source._window(0, min(queries, source.n)))
     if not file.exists():
-        raise StorageError(f"{file}: no such file; give the true neighbours of the queries")
+        raise not_there(file, "give the true neighbours of the queries")
     require_regular(file)
     with damage(f"{file}: cannot be read"):
         return _big_ann(file, queries)

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from dqindex._parameters import callback, checked, instance, integer, or_none
+from dqindex._parameters import (
+    callback,
+    checked,
+    codewords,
+    dimensions,
+    instance,
+    or_none,
+    unbounded,
+)
 from dqindex._types import Float64, Progress, no_progress
 from dqindex.claim.dqvae import DQVAE, check_transform
 from dqindex.claim.identity import controls, gradients, identity
@@ -28,11 +36,11 @@ HELD_OUT = 0.2
 
 
 @checked(
-    n_subspaces=integer(1),
-    n_codewords=integer(1),
-    train_rows=integer(1),
+    n_subspaces=dimensions(),
+    n_codewords=codewords(),
+    train_rows=unbounded(1),
     transform=or_none(instance(DQTransform)),
-    seed=integer(0),
+    seed=unbounded(0),
     progress=or_none(callback()),
 )
 def validate(

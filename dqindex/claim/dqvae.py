@@ -14,12 +14,15 @@ import numpy.typing as npt
 from dqindex._parameters import (
     callback,
     check,
+    codewords,
+    dimensions,
     instance,
     integer,
     number,
     number_at_least,
     one_of,
     or_none,
+    unbounded,
 )
 from dqindex._types import Codes, Float64, Matrix, Progress, no_progress
 from dqindex.claim.objective import (
@@ -79,15 +82,15 @@ class DQVAE(Estimator):
 
     _fitted: ClassVar[str] = "codewords_"
     _parameters: ClassVar = {
-        "n_subspaces": integer(1),
-        "n_codewords": integer(1),
+        "n_subspaces": dimensions(),
+        "n_codewords": codewords(),
         "beta": number_at_least(0),
         "optimizer": one_of(*OPTIMIZERS),
         "learning_rate": or_none(number(more_than=0)),
         "n_epochs": integer(1),
         "batch_size": integer(1),
         "init": one_of(*STARTS),
-        "seed": integer(0),
+        "seed": unbounded(0),
     }
 
     codewords_: Codewords

@@ -11,6 +11,7 @@ import click
 from dqindex._version import __version__
 from dqindex.cli.lazy import LazyGroup
 from dqindex.cli.streams import guard, let_go
+from dqindex.cli.wording import called, in_options
 from dqindex.errors import DQIndexError
 
 # Command, which is also its module's name, and its line in the help.
@@ -77,13 +78,13 @@ def main(args: list[str] | None = None) -> None:
             let_go()
             raise
         let_go()
-        click.echo(f"error: {_one_line(error)}", err=True)
+        click.echo(f"error: {_one_line(error, args)}", err=True)
         sys.exit(1)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, args: list[str]) -> str:
     if isinstance(error, DQIndexError):
-        return str(error)
+        return in_options(str(error), called(cli, args))
     if isinstance(error, MemoryError):
         return f"out of memory ({error}); use smaller --block-rows or fewer training rows"
     kind: Any = type(error).__name__

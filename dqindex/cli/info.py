@@ -9,8 +9,8 @@ import click
 
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, table
-from dqindex.errors import StorageError
 from dqindex.index.folder import read_version, verified
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, place
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.model_file import FORMAT
@@ -26,7 +26,7 @@ def command(path: str, quiet: bool, as_json: bool) -> None:
     """Describe the model, index or SID map at PATH: sizes, variances, settings, versions."""
     there = place(path)
     if not there.exists():
-        raise StorageError(f"{there}: no such file or folder; give a model, an index or a map")
+        raise not_there(there, "give a model, an index or a map", "no such file or folder")
     with progress(quiet):
         if there.is_dir():
             found = _index(path)

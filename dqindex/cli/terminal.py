@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from dqindex import _types
+from dqindex.cli.wording import in_options
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -37,7 +38,11 @@ def progress(quiet: bool = False) -> Iterator[_types.Progress]:
     Warnings of the library become one line on stderr each, not Python's two with a path.
     """
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: say(f"warning: {message}", quiet)
+        context = click.get_current_context(silent=True)
+        command = click.Command("") if context is None else context.command
+        warnings.showwarning = lambda message, *_: say(
+            f"warning: {in_options(str(message), command)}", quiet
+        )
         if quiet or not sys.stderr.isatty():
             yield _types.no_progress
             return

@@ -6,7 +6,16 @@ from typing import Any
 
 import faiss
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none, text, thread_count
+from dqindex._parameters import (
+    callback,
+    checked,
+    integer,
+    one_of,
+    or_none,
+    text,
+    thread_count,
+    unbounded,
+)
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.errors import SpecError
 from dqindex.index import drift
@@ -44,10 +53,10 @@ K_FACTOR = 8.0
     balance=one_of(*OBJECTIVES),
     covariance=or_none(one_of(*COVARIANCES)),
     polish=integer(0),
-    train_rows=or_none(integer(1)),
-    block_rows=or_none(integer(1)),
+    train_rows=or_none(unbounded(1)),
+    block_rows=or_none(unbounded(1)),
     threads=thread_count(),
-    seed=integer(0),
+    seed=unbounded(0),
     progress=or_none(callback()),
 )
 def build_index(

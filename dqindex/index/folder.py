@@ -17,9 +17,11 @@ from typing import IO, Any, TypeVar
 import faiss
 import pyarrow as pa
 
-from dqindex._parameters import boolean, integer, number_at_least, one_of, text
+from dqindex._parameters import boolean, integer, number_at_least, one_of, size, text
 from dqindex.errors import DQIndexError, FileFormatError, IntegrityError, StorageError
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, RemotePath, State, place
+from dqindex.places.put import check_scheme
 from dqindex.storage.files import (
     TEMPORARY_NAME,
     HashingFile,
@@ -46,7 +48,7 @@ DATA_NAME = re.compile(
     )
 )
 REMEDY = "build the index again"
-DATA_FILE = {"name": text(), "sha256": text(), "bytes": integer(0)}
+DATA_FILE = {"name": text(), "sha256": text(), "bytes": size(0)}
 FORMAT = Format(
     name="dqindex-index",
     version=FORMAT_VERSION,
@@ -57,7 +59,7 @@ FORMAT = Format(
         "files": {"index": DATA_FILE, "ids": Maybe(DATA_FILE), "model": Maybe(DATA_FILE)},
         "spec": text(),
         "metric": one_of("l2", "ip", "cosine"),
-        "n": integer(0),
+        "n": size(0),
         "d": integer(1),
         "bytes_per_vector": number_at_least(0),
         "search_parameters": Named(number_at_least(0)),
@@ -75,7 +77,7 @@ FORMAT = Format(
         # What came later, and older manifests lack: see `dqindex.index.index`.
         "training": Maybe(text()),
         "distortion": Maybe(Named(number_at_least(0))),
-        "counted": Maybe({"next": integer(0)}),
+        "counted": Maybe({"next": size(0)}),
         "embeds_ids": Maybe(boolean()),
     },
 )
@@ -169,6 +171,7 @@ def write_folder(path: Place | str, *, wait: float = 0.0) -> Iterator[IndexWrite
 
 @contextmanager
 def _write_remote(folder: RemotePath) -> Iterator[IndexWriter]:
+    check_scheme(folder)
     if folder.is_file():
         raise StorageError(f"{folder}: is a file; name a new folder, or one with an index")
     with exclusive(folder / MANIFEST):
@@ -319,8 +322,8 @@ def read_manifest(path: Place | str) -> Manifest:
             ) from None
         if isinstance(error, StorageError):
             raise
-        raise StorageError(
-            f"{folder}: no index there (no {MANIFEST}); give a folder made by 'dqindex build'"
+        raise not_there(
+            folder, "give a folder made by 'dqindex build'", f"no index there (no {MANIFEST})"
         ) from None
     manifest = FORMAT.parse(content, str(file))
     files = {role: entry for role, entry in manifest["files"].items() if entry is not None}

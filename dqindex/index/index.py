@@ -15,10 +15,10 @@ from dqindex._parameters import (
     boolean,
     callback,
     checked,
-    integer,
     or_none,
     path,
     thread_count,
+    unbounded,
 )
 from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
@@ -87,7 +87,7 @@ class DQIndex(SearchableIndex):
     # Change.
 
     @checked(
-        block_rows=or_none(integer(1)),
+        block_rows=or_none(unbounded(1)),
         threads=thread_count(),
         progress=or_none(callback()),
     )
@@ -156,7 +156,7 @@ class DQIndex(SearchableIndex):
             return catalogue.remove(ids, missing_ok=missing_ok)
 
     @checked(
-        block_rows=or_none(integer(1)),
+        block_rows=or_none(unbounded(1)),
         threads=thread_count(),
         progress=or_none(callback()),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import faiss
 
-from dqindex._parameters import Rule, callback, checked, integer, or_none, thread_count
+from dqindex._parameters import Rule, callback, checked, or_none, thread_count, unbounded
 from dqindex._types import Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.index.contents import FIXED, append, check_composable, empty_out, leaves
@@ -86,7 +86,7 @@ def merge_indexes(
 
 @checked(
     like=Rule(lambda value: isinstance(value, DQIndex | str | Path), "an index or a folder"),
-    block_rows=or_none(integer(1)),
+    block_rows=or_none(unbounded(1)),
     threads=thread_count(),
     progress=or_none(callback()),
 )

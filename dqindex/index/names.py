@@ -168,8 +168,9 @@ class Names:
         chosen = list(chosen) if isinstance(chosen, set | frozenset) else chosen
         try:
             flags = np.asarray(chosen)
-        except ValueError:
-            # Lists of different lengths: no ids, as `find` says.
+        except Exception:
+            # Lists of different lengths, or a column of what numpy lacks, of whose library the
+            # error is: no booleans, and no ids, as `find` says.
             flags = np.empty(0)
         if flags.dtype == np.bool_:
             if flags.shape != (self.n,):

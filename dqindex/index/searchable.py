@@ -13,7 +13,14 @@ from typing import Any
 import faiss
 import pyarrow as pa
 
-from dqindex._parameters import checked, float32, instance, integer, or_none, thread_count
+from dqindex._parameters import (
+    checked,
+    float32,
+    instance,
+    or_none,
+    thread_count,
+    unbounded,
+)
 from dqindex._types import Float32
 from dqindex.errors import InputError
 from dqindex.index.answers import RangeResult, SearchResult
@@ -168,7 +175,7 @@ class SearchableIndex:
         """
         set_for_good(self.index, check_parameters(parameters, self.index, self.spec))
 
-    @checked(k=integer(1), parameters=or_none(instance(Mapping)), threads=thread_count())
+    @checked(k=unbounded(1), parameters=or_none(instance(Mapping)), threads=thread_count())
     def search(
         self,
         queries: Any,

@@ -10,12 +10,12 @@ import numpy as np
 from dqindex._parameters import (
     callback,
     checked,
-    integer,
     number,
     one_of,
     or_none,
     text,
     thread_count,
+    unbounded,
 )
 from dqindex._types import METRICS, Int64, Progress, no_progress
 from dqindex.errors import InputError, TargetError
@@ -40,10 +40,10 @@ MOST_ROUNDS = 4
     target_recall=number(more_than=0, less_than=1),
     max_bytes=or_none(number(more_than=0)),
     spec=or_none(text()),
-    k=integer(1),
+    k=unbounded(1),
     metric=one_of(*METRICS),
     threads=thread_count(),
-    seed=integer(0),
+    seed=unbounded(0),
     progress=or_none(callback()),
 )
 def build_to_target(

@@ -48,7 +48,7 @@ def put(file: IO[bytes], size: int, path: RemotePath) -> None:
     StorageError
         If the store refuses.
     """
-    _check_scheme(path)
+    check_scheme(path)
     known = _held.get() or {}
     if path not in known:
         _send(file, size, path, "overwrite")
@@ -160,7 +160,7 @@ def check_put(path: RemotePath) -> None:
     ------
     StorageError
     """
-    _check_scheme(path)
+    check_scheme(path)
     try:
         with told(path, "be written"):
             system = system_of(path.scheme)
@@ -178,8 +178,16 @@ def check_put(path: RemotePath) -> None:
         raise StorageError(f"{path}: cannot be written (there is no bucket {bucket!r})") from None
 
 
-def _check_scheme(path: RemotePath) -> None:
+def check_scheme(path: RemotePath) -> None:
+    """Refuse what can only be read, and a bucket without a name in it.
+
+    Raises
+    ------
+    StorageError
+    """
     if path.scheme in WEB:
-        raise StorageError(f"{path}: {path.scheme}:// can only be read; name another output")
+        raise StorageError(
+            f"{path}: {path.scheme}:// can only be read; write to a path, or to s3://, gs:// or abfs://"
+        )
     if not path.key or (path.scheme != "memory" and len(path.parts) < 2):
         raise StorageError(f"{path}: names a bucket and nothing in it; add a name")

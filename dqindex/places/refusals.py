@@ -41,6 +41,7 @@ def told(name: object, action: str) -> Iterator[None]:
         raise
     # Each store's library has errors of its own, and none is installed for certain.
     except Exception as error:
+        error = _behind(error)
         status = _status(error)
         if status == 412:
             raise FileExistsError(errno.EEXIST, "another is there", str(name)) from None
@@ -50,9 +51,18 @@ def told(name: object, action: str) -> Iterator[None]:
             why, remedy = "no credentials", "; give them in the environment"
         elif isinstance(error, PermissionError) or status in (401, 403):
             why, remedy = "not permitted", "; check the credentials, and what they allow"
+        elif getattr(error, "host", None) is not None:
+            why, remedy = f"no connection to {error.host}", "; see that its server is up"
         else:
             why, remedy = scrubbed(error), ""
         raise StorageError(f"{name}: cannot {action} ({why}){remedy}") from None
+
+
+def _behind(error: Exception) -> Any:
+    """On the web fsspec says "not found" of all that goes wrong: the error behind it."""
+    cause = error.__cause__
+    hides = isinstance(error, FileNotFoundError) and type(cause).__module__.startswith("aiohttp")
+    return cause if hides else error
 
 
 def _status(error: Any) -> int | None:

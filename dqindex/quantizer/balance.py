@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._parameters import checked, integer, one_of
+from dqindex._parameters import checked, dimensions, one_of
 from dqindex._types import Float64, Int64
 from dqindex.errors import InputError
 from dqindex.vectors.matrix import as_floats
@@ -49,7 +49,7 @@ class Deal:
     imbalance: float
 
 
-@checked(n_groups=integer(1), objective=one_of(*OBJECTIVES))
+@checked(n_groups=dimensions(), objective=one_of(*OBJECTIVES))
 def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -> Deal:
     """Deal axes to groups.
 

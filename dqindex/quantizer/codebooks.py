@@ -9,14 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._parameters import (
+    MOST_RUNS,
     callback,
     check,
+    codewords,
+    dimensions,
     integer,
     integer_or_integers,
     number,
     one_of,
     or_none,
     sequence,
+    unbounded,
 )
 from dqindex._types import Codes, Float32, Matrix, Progress, no_progress
 from dqindex.errors import InputError, warn
@@ -88,11 +92,11 @@ class ProductCodebooks(Estimator):
 
     _fitted: ClassVar[str] = "codebooks_"
     _parameters: ClassVar = {
-        "n_subspaces": integer(1),
-        "n_codewords": integer_or_integers(1),
-        "seed": integer(0),
+        "n_subspaces": dimensions(),
+        "n_codewords": integer_or_integers(codewords()),
+        "seed": unbounded(0),
         "n_iter": integer(1),
-        "n_redo": integer(1),
+        "n_redo": integer(1, MOST_RUNS),
         "init": one_of(*STARTS),
         "max_points_per_codeword": integer(1),
         "max_share": or_none(number(more_than=0, less_than=1)),

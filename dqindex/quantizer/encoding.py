@@ -31,7 +31,13 @@ def check_codes(codes: Any, sizes: Sequence[int]) -> npt.NDArray[np.integer[Any]
     ------
     InputError
     """
-    array = np.asarray(codes)
+    try:
+        array = np.asarray(codes)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(
+            f"codes: their rows are not of one length, or no numbers; give integers of shape "
+            f"(n, {len(sizes)})"
+        ) from None
     if array.ndim != 2 or array.shape[1] != len(sizes) or array.dtype.kind not in "iu":
         raise InputError(
             f"codes of shape {array.shape} and dtype {array.dtype}; give integers of shape "

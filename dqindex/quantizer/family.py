@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dqindex._parameters import checked, integer, integers, one_of, or_none
+from dqindex._parameters import checked, codewords, dimensions, integer, integers, one_of, or_none
 from dqindex.errors import InputError
 from dqindex.quantizer.model import DQModel
 
@@ -23,8 +23,8 @@ BEAM = 8
 
 @checked(
     method=one_of(*METHODS),
-    n_subspaces=integer(1),
-    coarse=integers(1),
+    n_subspaces=dimensions(),
+    coarse=integers(codewords()),
     polish=or_none(integer(0)),
     beam=or_none(integer(1)),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dqindex._parameters import Rule, integer, text
+from dqindex._parameters import Rule, size, text
 from dqindex._types import Float64
 from dqindex.errors import FileFormatError
 from dqindex.quantizer.codebooks import ProductCodebooks
@@ -27,7 +27,7 @@ FORMAT = Format(
     schema={
         "settings": Named(anything()),
         "imbalance": any_number(),
-        "n_samples": integer(0),
+        "n_samples": size(0),
         "versions": Named(text()),
         "sha256": text(),
     },

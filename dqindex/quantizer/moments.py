@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqindex._parameters import check, instance, integer
+from dqindex._parameters import check, dimensions, instance
 from dqindex._types import Float64
 from dqindex.errors import InputError
 
@@ -41,10 +41,16 @@ class Moments:
     """
 
     def __init__(self, d: int) -> None:
-        check("Moments", "d", d, integer(1))
+        check("Moments", "d", d, dimensions())
         self.count = 0
         self.mean: Float64 = np.zeros(d)
-        self.scatter: Float64 = np.zeros((d, d))
+        try:
+            self.scatter: Float64 = np.zeros((d, d))
+        except MemoryError:
+            raise InputError(
+                f"Moments: {d} x {d} second moments do not fit into memory; take vectors of fewer "
+                "dimensions"
+            ) from None
 
     def update(self, block: npt.NDArray[Any]) -> Moments:
         """Add the rows of `block`, shape (b, d), and return self.

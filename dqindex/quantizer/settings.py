@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
-from dqindex._parameters import check, integer, integers
+from dqindex._parameters import check, codewords, dimensions, integer, integers
 from dqindex.errors import InputError
 from dqindex.quantizer.blocks import EQUAL, check_widths, scale_rule
 from dqindex.quantizer.codebooks import ProductCodebooks
@@ -26,10 +26,10 @@ class ModelSettings(Estimator):
     _parameters: ClassVar = {
         **DQTransform._parameters,
         **ProductCodebooks._parameters,
-        "coarse": integers(1),
+        "coarse": integers(codewords()),
         "polish": integer(0),
         "beam": integer(1),
-        "block_widths": integers(1),
+        "block_widths": integers(dimensions()),
         "block_scale": scale_rule(),
     }
 
@@ -84,7 +84,7 @@ class ModelSettings(Estimator):
 
     def training_rows(self, d: int) -> int:
         """Size of the sample that `fit` draws: enough for every codebook and for the covariance."""
-        check("DQModel.training_rows", "d", d, integer(1))
+        check("DQModel.training_rows", "d", d, dimensions())
         largest = max(self.level_sizes())
         return max(self.max_points_per_codeword * largest, 100 * d)
 
@@ -95,7 +95,7 @@ class ModelSettings(Estimator):
         ------
         InputError
         """
-        check("DQModel.check_settings", "d", d, integer(1))
+        check("DQModel.check_settings", "d", d, dimensions())
         self._check_params()
         check_widths(self.block_widths, self.block_scale, d)
         check_share(self.max_share, self.level_sizes())

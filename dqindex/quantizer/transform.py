@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dqindex._parameters import boolean, check, instance, integer, one_of, or_none, sequence
+from dqindex._parameters import boolean, check, dimensions, instance, one_of, or_none, sequence
 from dqindex._types import Float64, Matrix
 from dqindex.errors import InputError, NonFiniteError, warn
 from dqindex.parallel.rows import map_rows
@@ -79,8 +79,8 @@ class DQTransform(Estimator):
 
     _fitted: ClassVar[str] = "components_"
     _parameters: ClassVar = {
-        "n_subspaces": integer(1),
-        "n_components": or_none(integer(1)),
+        "n_subspaces": dimensions(),
+        "n_components": or_none(dimensions()),
         "balance": one_of(*OBJECTIVES),
         "center": boolean(),
     }
@@ -300,7 +300,7 @@ class DQTransform(Estimator):
         import faiss
 
         check("DQTransform.from_faiss", "linear", linear, instance(faiss.LinearTransform))
-        check("DQTransform.from_faiss", "n_subspaces", n_subspaces, integer(1))
+        check("DQTransform.from_faiss", "n_subspaces", n_subspaces, dimensions())
         if linear.d_out % n_subspaces:
             raise InputError(f"{n_subspaces} subspaces do not divide {linear.d_out} output axes")
         components, mean = from_faiss(linear)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none, text
+from dqindex._parameters import callback, checked, integer, one_of, or_none, text, unbounded
 from dqindex._parameters import path as a_path
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.index import build
@@ -26,7 +26,7 @@ from dqindex.ray.tables import call, read_columns
     metric=one_of(*METRICS),
     balance=one_of(*OBJECTIVES),
     polish=integer(0),
-    seed=integer(0),
+    seed=unbounded(0),
     vector_column=or_none(text()),
     id_column=or_none(text()),
     progress=or_none(callback()),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqindex._parameters import callback, checked, integer, or_none, thread_count
+from dqindex._parameters import callback, checked, or_none, thread_count, unbounded
 from dqindex._types import Float64, Progress, no_progress
 from dqindex.errors import InputError
 from dqindex.parallel.threads import thread_limit
@@ -23,7 +23,7 @@ from dqindex.vectors import VectorSource, open_vectors
 
 @checked(
     threads=thread_count(),
-    block_rows=or_none(integer(1)),
+    block_rows=or_none(unbounded(1)),
     progress=or_none(callback()),
 )
 def append(

@@ -33,7 +33,8 @@ import pyarrow as pa
 
 from dqindex._parameters import boolean, checked, integer, or_none, text
 from dqindex._parameters import path as path_rule
-from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.errors import FileFormatError, InputError
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, place
 from dqindex.sids import map_file, matrix_files, openonerec, trie
 from dqindex.sids.map import SidMap
@@ -228,7 +229,7 @@ def read(
     if form is not None and form not in FORMATS:
         raise InputError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     if not path.exists():
-        raise StorageError(f"{path}: no such file; give a map of semantic IDs")
+        raise not_there(path, "give a map of semantic IDs")
     form = form or form_of(path)
     if transpose and form != "npy":
         raise InputError(f"{path}: transpose is for the format npy; this is {form}")

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqindex._parameters import boolean, integer, one_of, text
+from dqindex._parameters import boolean, integer, one_of, size, text
 from dqindex._types import Float64
-from dqindex.errors import FileFormatError, InputError, IntegrityError, StorageError
+from dqindex.errors import FileFormatError, InputError, IntegrityError
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, place
 from dqindex.quantizer.token_lists import as_lists, read_lists
 from dqindex.sids.map import SidMap
@@ -35,7 +36,7 @@ FORMAT = Format(
         "unique": one_of("none", "reassign", "suffix", "cap"),
         "cap": integer(1),
         "keep": Maybe(integer(0)),
-        "widened": Maybe(integer(0)),
+        "widened": Maybe(size(0)),
         "priority": Maybe(boolean()),
         "own_ids": boolean(),
         "versions": Named(text()),
@@ -166,9 +167,7 @@ def read_map(
             table = read_parquet(file, path, FORMAT.remedy)
             whole = names_its_writer(file, path, FORMAT.remedy)
     except FileNotFoundError:
-        raise StorageError(
-            f"{path}: no such file; give a map made by 'dqindex sids extract'"
-        ) from None
+        raise not_there(path, "give a map made by 'dqindex sids extract'") from None
     if not whole and set(COLUMNS) <= set(table.column_names):
         raise IntegrityError(f"{path}: its footer ends early; damaged, {FORMAT.remedy}")
     return _from_table(_renamed(table, id_column, codes_column, str(path)), str(path))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from dqindex._parameters import checked, instance, integer, or_none
+from dqindex._parameters import checked, instance, or_none, unbounded
 from dqindex._types import Float32, Int64, Tokens
 from dqindex.errors import InputError
 from dqindex.evaluation import exact_neighbors, recall_at, without_self
@@ -27,7 +27,7 @@ NEIGHBOR_ROWS = 50_000
 NEIGHBORS = 10
 
 
-@checked(published=or_none(instance(SidMap)), seed=integer(0))
+@checked(published=or_none(instance(SidMap)), seed=unbounded(0))
 def evaluate(
     sids: SidMap, vectors: Any = None, *, published: SidMap | None = None, seed: int = 0
 ) -> dict[str, Any]:

@@ -15,11 +15,11 @@ import scipy.optimize
 from dqindex._parameters import (
     callback,
     checked,
-    integer,
     number_at_least,
     one_of,
     or_none,
     thread_count,
+    unbounded,
 )
 from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError
@@ -70,7 +70,7 @@ class Churn(NamedTuple):
 @checked(
     rotation=one_of("keep", "new"),
     worth=number_at_least(0),
-    seed=integer(0),
+    seed=unbounded(0),
     threads=thread_count(),
     progress=or_none(callback()),
 )

@@ -21,6 +21,7 @@ from dqindex._parameters import (
     path,
     text,
     thread_count,
+    unbounded,
 )
 from dqindex._types import Int64, Progress, no_progress
 from dqindex.parallel.threads import thread_limit
@@ -132,7 +133,7 @@ class Refit(NamedTuple):
     form=or_none(text()),
     id_column=or_none(text()),
     codes_column=or_none(text()),
-    code_sizes=or_none(integers(1)),
+    code_sizes=or_none(integers(integer(1))),
     transpose=boolean(),
     token=text(),
     begin=text(),
@@ -195,9 +196,9 @@ def read_sids(
     unique=one_of(*MODES),
     cap=integer(1),
     keep=or_none(integer(0)),
-    seed=integer(0),
+    seed=unbounded(0),
     threads=thread_count(),
-    block_rows=or_none(integer(1)),
+    block_rows=or_none(unbounded(1)),
     progress=or_none(callback()),
 )
 def semantic_ids(

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.errors import FileFormatError, InputError
+from dqindex.places.missing import not_there
 from dqindex.sids.map import SidMap
 from dqindex.sids.matching import in_one_type
 from dqindex.vectors.ids import as_ids
@@ -40,7 +41,7 @@ def read_titles(
     """
     path = Path(path)
     if not path.is_file():
-        raise StorageError(f"{path}: no such file; give a Parquet file with a text column")
+        raise not_there(path, "give a Parquet file with a text column")
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:

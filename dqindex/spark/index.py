@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none, path, text
+from dqindex._parameters import callback, checked, integer, one_of, or_none, path, text, unbounded
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.index import build
 from dqindex.index.index import DQIndex
@@ -29,7 +29,7 @@ SHARD = pa.schema([("index", pa.binary()), ("ids", pa.binary())])
     metric=one_of(*METRICS),
     balance=one_of(*OBJECTIVES),
     polish=integer(0),
-    seed=integer(0),
+    seed=unbounded(0),
     vector_column=or_none(text()),
     id_column=or_none(text()),
     progress=or_none(callback()),

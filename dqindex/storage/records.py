@@ -144,9 +144,9 @@ def check_fields(value: Any, shape: Shape, source: str, remedy: str, where: str 
     Examples
     --------
     >>> from dqindex._parameters import integer
-    >>> check_fields({"a": {"b": -1}}, {"a": {"b": integer(0)}}, "x", "repair it")
+    >>> check_fields({"a": {"b": -1}}, {"a": {"b": integer(0, 9)}}, "x", "repair it")
     Traceback (most recent call last):
-    dqindex.errors.FileFormatError: x: a.b is -1; it must be an integer of at least 0; repair it
+    dqindex.errors.FileFormatError: x: a.b is -1; it must be an integer from 0 to 9; repair it
     """
     if isinstance(shape, Maybe):
         if value is not None:

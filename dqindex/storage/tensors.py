@@ -11,7 +11,8 @@ import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as dump_safetensors
 
-from dqindex.errors import FileFormatError, IntegrityError, StorageError
+from dqindex.errors import FileFormatError, IntegrityError
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, place
 from dqindex.storage.files import atomic_file
 from dqindex.storage.reading import content, read_regular
@@ -60,7 +61,7 @@ def load_tensors(path: Place | str, form: Format) -> tuple[Tensors, Record]:
     try:
         data = read_regular(path)
     except FileNotFoundError:
-        raise StorageError(f"{place(path)}: no such file; give {form.what}") from None
+        raise not_there(place(path), f"give {form.what}") from None
     return unpack_tensors(data, str(place(path)), form)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from dqindex.errors import DQIndexError, InputError
 from dqindex.vectors.source import VectorSource
 
 GIVE = "give a 2-d array (n, d), a table, a file, or blocks of vectors"
+
+
+# How a thing offers an array; a sequence is asked for its items, of which it knows the number.
+OFFERS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 
 
 class ArrayVectors(VectorSource):
@@ -63,6 +68,21 @@ class TorchVectors(VectorSource):
         return self._numpy(self._tensor[start:stop])
 
 
+def is_stream(source: Any) -> bool:
+    """Whether it only gives its items in turn: numpy would take it for one, or ask without end.
+
+    A data set of torch may have no last item: its ``__getitem__`` answers any number.
+    """
+    gives = hasattr(source, "__iter__") or hasattr(source, "__getitem__")
+    if not gives or isinstance(source, Sequence) or any(hasattr(source, one) for one in OFFERS):
+        return False
+    try:
+        memoryview(source)
+    except TypeError:
+        return True
+    return False
+
+
 def open_array(source: Any) -> VectorSource:
     """Wrap whatever numpy or DLPack can make an array of, without a copy where they need none.
 
@@ -77,20 +97,26 @@ def open_array(source: Any) -> VectorSource:
     if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
         raise InputError(f"{name}: has masked values; fill them, or remove their rows")
     try:
-        if isinstance(source, memoryview):
-            return ArrayVectors(np.asarray(source), name)
-        if hasattr(source, "detach") and hasattr(source, "cpu"):
-            return TorchVectors(source, name)
-        if isinstance(source, np.ndarray):
-            return ArrayVectors(source)
-        shape = getattr(source, "shape", None)
-        if isinstance(shape, tuple) and len(shape) == 2 and hasattr(source, "__getitem__"):
-            return SlicedVectors(source, name)
-        if hasattr(source, "__dlpack__") and not hasattr(source, "__array__"):
-            return ArrayVectors(np.from_dlpack(source), name)
-        return ArrayVectors(source, name)
+        return _opened(source, name)
     except DQIndexError:
         raise
     except (TypeError, ValueError, RuntimeError, OverflowError, BufferError) as error:
         words = " ".join(str(error).split())[:300]
         raise InputError(f"{name}: is no set of vectors ({words}); {GIVE}") from None
+
+
+def _opened(source: Any, name: str) -> VectorSource:
+    if isinstance(source, memoryview):
+        return ArrayVectors(np.asarray(source), name)
+    if hasattr(source, "detach") and hasattr(source, "cpu"):
+        return TorchVectors(source, name)
+    if isinstance(source, np.ndarray):
+        return ArrayVectors(source)
+    shape = getattr(source, "shape", None)
+    if isinstance(shape, tuple) and len(shape) == 2 and hasattr(source, "__getitem__"):
+        return SlicedVectors(source, name)
+    if hasattr(source, "__dlpack__") and not hasattr(source, "__array__"):
+        return ArrayVectors(np.from_dlpack(source), name)
+    if is_stream(source):
+        raise InputError(f"{name}: is no set of vectors; {GIVE}")
+    return ArrayVectors(source, name)

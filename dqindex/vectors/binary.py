@@ -80,6 +80,11 @@ class BinVectors(FlatVectors):
         if rows is not None and rows < n and size == 8 + rows * d * dtype.itemsize:
             # Cut off, and its header left as it was.
             n = rows
+        if rows is not None and rows != n:
+            raise FileFormatError(
+                f"{path}: its name says {rows} rows, and its header {n} in {size} bytes; the file "
+                "is truncated, or has another's name"
+            )
         if suffix == ".ibin" and size == 8 + 2 * n * d * dtype.itemsize:
             raise FileFormatError(
                 f"{path}: holds the {d} neighbours of {n} queries and their distances, not "

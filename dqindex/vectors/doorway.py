@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dqindex._parameters import boolean, checked, or_none, text
 from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, RemotePath, is_glob, place
 from dqindex.vectors.array import GIVE, open_array
 from dqindex.vectors.files import require_regular
@@ -96,6 +97,7 @@ def _open(source: Any, how: How) -> VectorSource:
         return _open_path(source, how)
     if isinstance(source, list | tuple) and source:
         if all(isinstance(path, str | Path) for path in source):
+            _only_tables(source)
             return _open_tables(f"{len(source)} paths", source, how)
         if hasattr(source[0], "schema") or getattr(source[0], "ndim", 0) == 2:
             return _spool(iter(source), how)
@@ -143,7 +145,7 @@ def _open_path(path: str | Path, how: How) -> VectorSource:
                 _not_empty(file)
             return _open_tables(str(file), [path], how)
         if not file.exists():
-            raise StorageError(f"{file}: no such file; give one of {FORMATS}")
+            raise not_there(file, f"give one of {FORMATS}")
         require_regular(file)
         if suffix not in READERS:
             raise FileFormatError(f"{file}: unknown format {suffix!r}; give one of {FORMATS}")
@@ -152,6 +154,20 @@ def _open_path(path: str | Path, how: How) -> VectorSource:
         return READERS[suffix](file, part)
     except OSError as error:
         raise StorageError(f"{file}: cannot be read ({error.strerror or error})") from None
+
+
+def _only_tables(paths: Sequence[str | Path]) -> None:
+    """Refuse a list with files that are no tables: each of those is a set of its own."""
+    from dqindex.vectors.binary import bin_suffix
+
+    for path in paths:
+        file, _ = _split(path)
+        suffix = bin_suffix(file.name)[0]
+        if suffix in READERS:
+            raise FileFormatError(
+                f"{file}: of a list, Parquet and Arrow files are read, and no {suffix}; join such "
+                "files, or give their arrays as blocks, as in (np.load(path) for path in paths)"
+            )
 
 
 def _not_empty(file: Place) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from dqindex.errors import FileFormatError, InputError, StorageError
 from dqindex.places.ahead import ahead
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, RemotePath, files_below, is_glob, matching, place
 from dqindex.vectors.parts import ARROW, PARQUET, Part, open_part
 
@@ -93,7 +94,7 @@ def _files_of(path: str | Path) -> list[_File]:
             raise StorageError(f"{root}: no file matches; give a pattern of Parquet or Arrow files")
     else:
         if not root.exists():
-            raise StorageError(f"{root}: no such file")
+            raise not_there(root, "give a file, a folder or a pattern of Parquet or Arrow files")
         if not root.is_dir():
             return [_File(root, _keys(root.parent.parts))]
         files = _in_folder(root)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.errors import FileFormatError, InputError
+from dqindex.places.missing import not_there
 from dqindex.places.place import Place, place
 from dqindex.vectors.files import require_regular
 from dqindex.vectors.ids import as_ids
@@ -24,7 +25,7 @@ def read_ids(path: str | Place, column: str | None = None) -> pa.Array:
     """
     file = place(path)
     if not file.exists():
-        raise StorageError(f"{file}: no such file; give a Parquet file or a 1-d .npy with ids")
+        raise not_there(file, "give a Parquet file or a 1-d .npy with ids")
     require_regular(file)
     if file.suffix == ".npy":
         if column is not None:

@@ -9,6 +9,7 @@ from typing import IO
 import pyarrow as pa
 
 from dqindex.errors import FileFormatError, InputError, StorageError
+from dqindex.places.missing import not_there
 from dqindex.places.place import place
 from dqindex.vectors.files import require_regular
 from dqindex.vectors.id_file import read_ids
@@ -53,7 +54,7 @@ def read_id_list(
         if column is not None:
             raise InputError(f"{path}: is text, which has no columns; leave out the id column")
         if not path.exists():
-            raise StorageError(f"{path}: no such file; give a file of ids")
+            raise not_there(path, "give a file of ids")
         require_regular(path)
         try:
             with path.open("rb") as file:

@@ -231,7 +231,7 @@ def _wide(
     """One column of numbers a dimension; what may be an id is never taken for one."""
     fields = [field for field in schema if field.name != ids and field.name not in aside]
     if not fields:
-        raise InputError(f"{name}: has no column of vectors; it has {_told(schema)}")
+        raise InputError(f"{name}: has no column of vectors; it has {_told(schema) or 'none'}")
     hint = "name the id column (--id-column), and leave out columns that are no dimension"
     for field in fields:
         find_field(schema, field.name, name)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dqindex._types import Matrix
 from dqindex.errors import InputError, NotNumbersError
+from dqindex.vectors.array import is_stream
 from dqindex.vectors.doorway import open_vectors
 from dqindex.vectors.extent import Refused, check_longest, row_norms
 from dqindex.vectors.memory import is_table
@@ -135,6 +136,11 @@ def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
     if _is_read_by_blocks(X):
         source = open_vectors(X)
         return np.concatenate(list(source._windows(source.default_block_rows())))
+    if is_stream(X):
+        raise NotNumbersError(
+            f"{owner}: is given a {type(X).__name__}, which is no array of numbers; what gives "
+            "vectors in turn is read by open_vectors"
+        )
     return np.asarray(X)
 
 

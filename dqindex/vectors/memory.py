@@ -7,14 +7,16 @@ slice by slice. What can be read only once (a reader, a query's stream) is `spoo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from dqindex.errors import InputError, warn
 from dqindex.vectors.layout import is_list
 from dqindex.vectors.parts import Part
+
+T = TypeVar("T")
 
 GROUP_ROWS = 2**16
 # The one column of an array that is no table.
@@ -153,9 +155,9 @@ def _frame_part(source: Any) -> Part | None:
         return PandasPart(source.to_frame(COLUMN), "series")
     # Those of polars share their memory.
     if _is_a(source, "polars", "DataFrame"):
-        return TablePart(pa.table(source), "frame")
+        return TablePart(_as_arrow(pa.table, source, "frame"), "frame")
     if _is_a(source, "polars", "Series"):
-        return _column_part(pa.chunked_array(source), "series")
+        return _column_part(_as_arrow(pa.chunked_array, source, "series"), "series")
     if _is_a(source, "datasets", "Dataset"):
         return DatasetPart(source, "dataset")
     return None
@@ -195,8 +197,25 @@ def stream_of(source: Any) -> Iterator[Any] | None:
             return _told(pa.RecordBatchReader.from_stream(source))
         except pa.ArrowInvalid:
             # A column and no table.
-            return _told(iter([pa.chunked_array(source)]))
+            return _told(iter([_as_arrow(pa.chunked_array, source, type(source).__name__)]))
     return None
+
+
+def _as_arrow(make: Callable[[Any], T], source: Any, name: str) -> T:
+    """What `make` makes of a frame or a column, whose types Arrow may lack.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        return make(source)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{name}: holds a type that Arrow lacks ({words}); store ids as int64, uint64 or text, "
+            "and vectors as lists of floats"
+        ) from None
 
 
 def _told(batches: Iterator[Any]) -> Iterator[Any]:

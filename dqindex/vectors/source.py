@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dqindex._parameters import callback, checked, integer, or_none, text
+from dqindex._parameters import callback, checked, or_none, text, unbounded
 from dqindex._types import Float32, Float64, Int64, Progress, no_progress
 from dqindex.errors import InputError, StorageError
 from dqindex.vectors.convert import check_dtype, to_float32, why_not_finite
@@ -122,7 +122,7 @@ class VectorSource(ABC):
         """Rows that make a block of about 64 MiB of float32."""
         return max(1, BLOCK_BYTES // (4 * self.d))
 
-    @checked(rows=or_none(integer(1)))
+    @checked(rows=or_none(unbounded(1)))
     def blocks(self, rows: int | None = None) -> Iterator[Float32]:
         """Blocks of at most `rows` vectors in order, each C-contiguous float32 of width d.
 
@@ -151,7 +151,7 @@ class VectorSource(ABC):
     def _why_not_finite(self, row: int) -> str:
         return why_not_finite(self._window(row, row + 1))
 
-    @checked(rows=or_none(integer(1)), progress=or_none(callback()))
+    @checked(rows=or_none(unbounded(1)), progress=or_none(callback()))
     def check(self, rows: int | None = None, progress: Progress | None = None) -> Extent:
         """Read everything once, in blocks of `rows`, and refuse what can't be served.
 
@@ -181,7 +181,7 @@ class VectorSource(ABC):
         check_longest(norm, self.name)
         return Extent(norm, row, float(lowest), float(highest))
 
-    @checked(k=integer(1), seed=integer(0))
+    @checked(k=unbounded(1), seed=unbounded(0))
     def sample(self, k: int, *, seed: int = 0) -> Float32:
         """`k` rows drawn uniformly without replacement; all rows if k >= n.
 
@@ -220,7 +220,10 @@ class VectorSource(ABC):
         NonFiniteError, RangeError
             If one of these rows is not finite, or longer than float32 can square.
         """
-        given = np.asarray(positions).reshape(-1)
+        try:
+            given = np.asarray(positions).reshape(-1)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise InputError(f"{self.name}: positions are no array; give integers") from None
         if given.size and given.dtype.kind not in "iu":
             raise InputError(f"{self.name}: positions are {given.dtype}; give integers")
         wanted = given.astype(np.int64)
