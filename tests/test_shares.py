@@ -43,6 +43,7 @@ def largest(x: np.ndarray, centroids: np.ndarray) -> float:
     seed=st.integers(0, 10**6),
 )
 @example(n=682, d=6, k=8, slack=2.0, seed=813)
+@example(n=300, d=3, k=8, slack=2.0, seed=300)
 def test_no_centroid_has_more_than_its_share(n, d, k, slack, seed):
     x = uneven(n, d, seed)
     share = slack / k
@@ -53,10 +54,10 @@ def test_no_centroid_has_more_than_its_share(n, d, k, slack, seed):
     np.testing.assert_array_equal(one, found)
     assert found.shape == (k, d)
     assert np.isfinite(found).all()
-    # Twice the mean is tight: it may be missed by little, and that is said.
-    assert not told or slack == 2
-    assert largest(x, found) <= (1.1 if told else 1) * share
     plain, _ = train_kmeans(x, k, seed=seed)
+    # Twice the mean is tight: it may be missed, which is said, but nothing is worse for it.
+    assert not told or slack == 2
+    assert largest(x, found) <= (max(share, largest(x, plain)) if told else share)
     if largest(x, plain) <= share:
         np.testing.assert_array_equal(found, plain)
 

@@ -20,6 +20,8 @@ from dqindex.quantizer.nearest import nearest_in_pieces
 # Rounds of splitting with Lloyd steps after each, which lower the distortion and may undo a part of
 # it; then rounds without.
 SETTLING_ROUNDS, LAST_ROUNDS = 12, 24
+# Where they end above the bound, other splits are drawn, from the start, so many times in all.
+TRIES = 5
 # A split aims below the bound, as its neighbours move as well.
 MARGIN = 0.9
 
@@ -66,7 +68,11 @@ def bounded(
     rng = np.random.default_rng(seed)
     most = max(int(share * len(X)), 1)
     best, least = centroids, len(X) + 1
-    for turn in range(SETTLING_ROUNDS + LAST_ROUNDS):
+    rounds = SETTLING_ROUNDS + LAST_ROUNDS
+    start = centroids
+    for turn in range(TRIES * rounds):
+        if turn % rounds == 0:
+            centroids = start
         labels, _ = nearest_in_pieces(X, centroids, parallel=parallel)
         sizes = np.bincount(labels, minlength=len(centroids))
         if sizes.max() < least:
@@ -74,7 +80,7 @@ def bounded(
         if least <= most:
             return best
         centroids = _split(X, centroids, labels, sizes, most, lloyd, rng)
-        if turn < SETTLING_ROUNDS:
+        if turn % rounds < SETTLING_ROUNDS:
             centroids = lloyd(X, centroids)
     warn(
         f"a codeword has {least / len(X):.2%} of the vectors, more than max_share {share:.2%}: too "
