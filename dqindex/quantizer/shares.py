@@ -79,8 +79,12 @@ def bounded(
             best, least = centroids, int(sizes.max())
         if least <= most:
             return best
-        centroids = _split(X, centroids, labels, sizes, most, lloyd, rng)
-        if turn % rounds < SETTLING_ROUNDS:
+        settling = turn % rounds < SETTLING_ROUNDS
+        # Lloyd steps within a cluster may give all but one of its codewords to outliers, each time.
+        centroids = _split(
+            X, centroids, labels, sizes, most, lloyd if settling or turn % 2 else None, rng
+        )
+        if settling:
             centroids = lloyd(X, centroids)
     warn(
         f"a codeword has {least / len(X):.2%} of the vectors, more than max_share {share:.2%}: too "
@@ -95,10 +99,13 @@ def _split(
     labels: Int64,
     sizes: npt.NDArray[np.int64],
     most: int,
-    lloyd: Lloyd,
+    lloyd: Lloyd | None,
     rng: np.random.Generator,
 ) -> Float32:
-    """Give the vectors of the largest clusters more centroids, taken from the smallest."""
+    """Give the vectors of the largest clusters more centroids, taken from the smallest.
+
+    Those are some of the vectors, after `lloyd` if it is given.
+    """
     made = centroids.copy()
     by_size = np.argsort(sizes, kind="stable")
     spare = by_size[: np.count_nonzero(sizes <= most)].tolist()
@@ -111,5 +118,5 @@ def _split(
         spare = spare[len(given) :]
         own = X[labels == heavy]
         start = own[np.sort(rng.choice(len(own), size=len(given) + 1, replace=False))]
-        made[[heavy, *given]] = lloyd(own, np.ascontiguousarray(start))
+        made[[heavy, *given]] = lloyd(own, np.ascontiguousarray(start)) if lloyd else start
     return made
