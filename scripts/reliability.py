@@ -44,7 +44,8 @@ python scripts/reliability.py      # this page, from those counts
 The cases follow from seeds: a case that fails, fails again. The suites of kills and of failing
 writes build a small C library that counts the calls of a process that change files
 (`tests/reliability/faults.c`), and skip themselves where there is no C compiler. What is promised
-of hostile files, and what is not, is in [SECURITY.md](../SECURITY.md).
+of hostile files, and what is not, is in
+[SECURITY.md](https://github.com/dqindex/dqindex/blob/main/SECURITY.md).
 """
 
 

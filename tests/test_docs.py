@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import dqindex
+from dqindex import errors
 from dqindex.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -84,10 +86,65 @@ def test_hooks_have_the_versions_of_the_gate():
     assert len(hooks) == 2
 
 
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"]
+
+
 def test_links_lead_somewhere():
-    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md"]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_addresses_of_this_project_lead_somewhere():
+    """Those of the repository to files, those of the site to pages, as pyproject.toml has them."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    site, repository = urls["Documentation"], urls["Repository"]
+    raw = repository.replace("github.com", "raw.githubusercontent.com")
+    files = re.compile(rf"(?:{repository}/blob/main|{raw}/main)/([\w./-]+)")
+    pages = re.compile(rf"{site}([\w/-]*)")
+    found = 0
+    for page in [*PAGES, ROOT / "mkdocs.yml", ROOT / "CITATION.cff"]:
+        text = page.read_text()
+        for name in files.findall(text):
+            found += 1
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+        for name in pages.findall(text):
+            found += 1
+            source = ROOT / "docs" / f"{name.strip('/') or 'index'}.md"
+            folder = ROOT / "docs" / name / "index.md"
+            assert source.exists() or folder.exists(), f"{page.name}: {name}"
+        # None of another place, left behind by a move.
+        for address in re.findall(r"https://\S*dqindex\S*", text):
+            assert address.startswith((site, repository, raw)), f"{page.name}: {address}"
+    assert found > 20
+
+
+def test_the_readme_is_short_and_its_links_hold_everywhere():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert all(target.startswith("https://") for target in re.findall(r"\]\(([^)]+)\)", text))
+
+
+def test_every_public_name_has_its_place_in_the_reference():
+    names = {f"dqindex.{name}" for name in dqindex.__all__} - {
+        "dqindex.__version__",
+        "dqindex.errors",
+    }
+    names |= {f"dqindex.errors.{name}" for name, kind in vars(errors).items() if is_public(kind)}
+    engines = ("build_index", "encode", "fit", "semantic_ids")
+    names |= {f"dqindex.{engine}.{name}" for engine in ("spark", "ray") for name in engines}
+    text = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    shown = re.findall(r"^::: (\S+)$", text, re.M)
+    assert sorted(shown) == sorted(names)
+
+
+def is_public(kind):
+    """Whether something in `dqindex.errors` is a class of it."""
+    return isinstance(kind, type) and kind.__module__ == "dqindex.errors"
+
+
+def test_the_citation_has_the_version():
+    assert f"\nversion: {dqindex.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_results_say_what_made_them():

@@ -27,13 +27,13 @@ from dqindex.quantizer.polish import POLISH_ROWS, polish
 from dqindex.quantizer.transform import DQTransform
 
 # Training vectors a coarse centroid and a codeword, where there are as many. Measured on GloVe
-# and on 384-d text embeddings: more changes recall by less than its noise (benchmarks/README.md).
+# and on 384-d text embeddings: more changes recall by less than its noise (docs/no-gain.md).
 POINTS_PER_CENTROID = 100
 POINTS_PER_CODEWORD = 256
 POINTS_PER_DIMENSION = 100
 COARSE_ITERATIONS = 10
 # A random start finds more neighbours than k-means++, which lowers the distortion by serving the
-# vectors that lie apart (benchmarks/README.md).
+# vectors that lie apart (docs/no-gain.md).
 CODEBOOK_START = "random"
 CODEBOOK_ITERATIONS = 10
 # From the codebooks that polish leaves.

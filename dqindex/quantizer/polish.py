@@ -30,7 +30,7 @@ from dqindex.quantizer.transform import DQTransform
 
 R = TypeVar("R")
 
-# What was tried, on text embeddings of 384 dimensions and on GloVe (benchmarks/README.md):
+# What was tried, on text embeddings of 384 dimensions and on GloVe (docs/no-gain.md):
 #
 # POLISH_ROWS       rows that are learned from: of a quarter, 384 dimensions fit the noise
 # BATCH_ROWS, ...   rows of a round: this many, or as many a codeword or a dimension, whichever is
