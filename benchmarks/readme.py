@@ -19,7 +19,8 @@ from typing import Any
 import life_tables
 
 from dqindex.bench.results import read_results
-from dqindex.report.figures import label, recall
+from dqindex.report.families import label
+from dqindex.report.figures import recall
 from dqindex.report.picture import write_picture
 
 ROOT = Path(__file__).parent.parent

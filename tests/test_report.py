@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,12 @@ from conftest import clustered
 
 from dqindex import semantic_ids
 from dqindex.bench.dataset import Description
+from dqindex.bench.peers import PEERS
 from dqindex.bench.results import read_results
 from dqindex.bench.run import run as run_bench
 from dqindex.errors import InputError, MissingDependencyError
 from dqindex.report import explorer
+from dqindex.report.families import FAMILIES, family
 from dqindex.report.page import write_page
 from dqindex.report.picture import write_picture
 from dqindex.sids.titles import read_titles
@@ -32,6 +35,7 @@ FLAGS = [
     "--disable-sync",
 ]
 N = 1500
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "frontier.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -113,27 +117,178 @@ def names(page, column):
     return page.locator(f"#{column} tbody td:first-child").all_inner_texts()
 
 
+CHARTS = ("frontier", "bytes", "build", "subspaces", "use", "tokens")
+
+
 def test_charts_are_drawn(page, folder):
-    for name in ("frontier", "bytes", "build", "subspaces", "tokens"):
-        chart = page.locator(f"#chart-{name}")
-        assert chart.locator("svg.main-svg").count() > 0, name
-        box = chart.bounding_box()
-        assert box["width"] <= page.viewport_size["width"]
-    assert page.locator("#chart-frontier .scatterlayer .trace").count() == 3
-    assert page.locator("#chart-tokens .scatterlayer .trace").count() == 4
-    assert page.locator("#chart-subspaces .bars .point").count() == 8
+    for name in CHARTS:
+        box = page.locator(f"#chart-{name} svg").bounding_box()
+        assert 0 < box["width"] <= page.viewport_size["width"], name
+    assert page.locator("#chart-frontier .series").count() == 3
+    assert page.locator("#chart-bytes .dot").count() == 3
+    assert page.locator("#chart-tokens .series").count() == 4
+    assert page.locator("#chart-subspaces .bar").count() == 8
+    assert page.locator("#chart-use .bar").count() == 4
     # Nothing makes the page wider than the screen.
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_the_title_says_what_was_measured(page):
+    title = "Recall and speed of 3 indexes of v, and semantic IDs of 1,500 items"
+    assert page.locator("h1").inner_text() == title
+    assert page.title() == f"{title} (dqindex)"
+    assert "The 10 nearest neighbours of 100 queries, on" in page.locator("h1 + p").inner_text()
 
 
 def test_colours_follow_the_scheme(page):
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(map(int, re.findall(r"\d+", ground))) > 3 * 128
     assert light == (page.viewport_size["width"] > 500)
-    ink = page.evaluate(
-        "getComputedStyle(document.querySelector('#chart-frontier .xtick text')).fill"
-    )
+    ink = page.evaluate("getComputedStyle(document.querySelector('#chart-frontier .label')).fill")
     assert (sum(map(int, re.findall(r"\d+", ink)[:3])) < 3 * 128) == light
+
+
+def test_a_dot_tells_its_point(page, folder):
+    dot = page.locator("#chart-bytes .dot").first
+    dot.scroll_into_view_if_needed()
+    dot.hover()
+    tip = page.locator("#chart-bytes .tip")
+    assert "recall 10@10" in tip.inner_text()
+    inside = page.locator("#chart-bytes").bounding_box()
+    box = tip.bounding_box()
+    assert box["x"] >= inside["x"]
+    assert box["x"] + box["width"] <= inside["x"] + inside["width"] + 1
+
+
+def test_a_family_is_hidden_and_shown(page):
+    button = page.locator("#bench .legend").first.get_by_role("button", name="FAISS, others")
+    button.click()
+    assert page.locator("#chart-frontier .series").count() == 2
+    assert page.locator("#chart-bytes .series").count() == 2
+    page.locator("#bench .legend").first.get_by_role("button", name="FAISS, others").click()
+    assert page.locator("#chart-frontier .series").count() == 3
+
+
+# With the peers: what was measured for the README.
+
+# Every text of a chart, whether it is within the chart, and the two that overlap most.
+TEXTS = """(svg) => {
+  const chart = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll("text")]
+    .map((one) => [one.textContent, one.getBoundingClientRect()]);
+  const shared = (a, b) => Math.min(
+    Math.min(a.right, b.right) - Math.max(a.left, b.left),
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
+  let worst = [0, "", ""];
+  texts.forEach(([one, a], place) => texts.slice(place + 1).forEach(([other, b]) => {
+    if (shared(a, b) > worst[0]) worst = [shared(a, b), one, other];
+  }));
+  const outside = texts.filter(([, box]) => box.left < chart.left - 1 || box.right > chart.right + 1
+    || box.top < chart.top - 1 || box.bottom > chart.bottom + 1).map(([text]) => text);
+  const lowest = Math.max(...texts.map(([, box]) => box.bottom));
+  return { worst, outside, blank: chart.bottom - lowest, texts: texts.length };
+}"""
+
+
+@pytest.fixture(scope="module")
+def peers_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("peers") / "r.html"
+    records = read_results([RESULTS])
+    assert len({one["library"] for one in records}) > 6
+    write_page(records, path)
+    return path
+
+
+@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def peers(request, browser, peers_path):
+    """The page of many peers."""
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width < 500
+    )
+    page = context.new_page()
+    page.goto(peers_path.as_uri())
+    page.wait_for_selector("#chart-build svg")
+    yield page
+    context.close()
+
+
+def options(page, name):
+    return page.locator(f"#pick-{name} option").all_inner_texts()
+
+
+def test_no_text_of_a_chart_covers_another(peers):
+    for data in options(peers, "data"):
+        peers.locator("#pick-data").select_option(label=data)
+        for tier in options(peers, "tier"):
+            peers.locator("#pick-tier").select_option(label=tier)
+            for name in ("frontier", "bytes", "build"):
+                found = peers.locator(f"#chart-{name} svg").evaluate(TEXTS)
+                where = (data, tier, name, found)
+                assert found["texts"] > 5, where
+                # Boxes of text are taller than its letters.
+                assert found["worst"][0] <= 3, where
+                assert found["outside"] == [], where
+                assert found["blank"] < 16, where
+    assert peers.evaluate("document.documentElement.scrollWidth") <= peers.viewport_size["width"]
+
+
+def test_a_family_has_one_colour_and_its_methods_their_labels(peers):
+    drawn = peers.evaluate(
+        """() => report.views.find((one) => one.tier === null).frontier.series
+        .map((one) => [one.family, one.label, one.tone])"""
+    )
+    assert len(drawn) > 6
+    tones: dict[str, int] = {}
+    for own, _, tone in drawn:
+        assert tones.setdefault(own, tone) == tone
+    assert len(set(tones.values())) == len(tones)
+    colours = peers.evaluate(
+        """() => [...document.querySelectorAll("#bench .legend")[0].querySelectorAll(".swatch")]
+        .map((one) => getComputedStyle(one).borderColor)"""
+    )
+    assert len(set(colours)) == len(colours) > 6
+    # Many labels: ours, where there is room for any, are among them.
+    known = {text for _, text, _ in drawn}
+    for name in ("frontier", "bytes"):
+        labels = peers.locator(f"#chart-{name} .label").all_text_contents()
+        assert set(labels) <= known
+        assert len(labels) == len(set(labels)) >= 6
+        assert peers.locator(f"#chart-{name} .label.strong").count() >= 3
+
+
+def test_tables_that_are_wider_than_the_screen_say_so(peers):
+    box, note = peers.locator(".scroll").first, peers.locator(".cue").first
+    wider = box.evaluate("(box) => box.scrollWidth > box.clientWidth + 1")
+    assert note.is_visible() == wider
+    if peers.viewport_size["width"] < 500:
+        assert wider
+        assert box.evaluate("(box) => box.classList.contains('more')")
+        box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+        peers.wait_for_function("!document.querySelector('.scroll').classList.contains('more')")
+
+
+def test_the_page_is_small(peers_path, page_path):
+    assert page_path.stat().st_size < 300_000
+    assert peers_path.stat().st_size < 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("method", "found"),
+    [
+        ("dqindex:DQ8,IVF64,PQ8", "DQ in lists"),
+        ("dqindex:DQ8,IVF64,PQ8x4fs,RFlat", "DQ in lists, refined"),
+        ("dqindex:DQ8,PQ8x4fs,RFlat", "DQ, all codes"),
+        ("dqindex:DQ8,HNSW32,PQ8", "DQ in a graph"),
+        ("faiss:OPQ8_64,IVF64,PQ8", "FAISS OPQ"),
+        ("faiss:HNSW16", "FAISS, others"),
+        *((name, name) for name in PEERS if name not in ("dqindex", "faiss")),
+    ],
+)
+def test_families(method, found):
+    record = {"library": method.partition(":")[0], "method": method}
+    assert family(record) == found
+    assert found in FAMILIES
 
 
 def test_the_table_sorts(page, folder):

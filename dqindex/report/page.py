@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dqindex.errors import InputError, MissingDependencyError
+from dqindex.errors import InputError
 from dqindex.report import figures
 from dqindex.report.explorer import counts, pack
-from dqindex.report.figures import Record, label, recall
+from dqindex.report.families import Record, by_method, label
+from dqindex.report.figures import recall
 from dqindex.report.picture import tiers_of
 from dqindex.sids.semantic_ids import SemanticIds
 from dqindex.storage.files import atomic_file
 
 INFINITY = float("inf")
+SCRIPTS = ("axes.js", "labels.js", "figures.js", "charts.js", "explorer.js")
 
 
 def write_page(
@@ -41,23 +44,15 @@ def write_page(
     ------
     InputError
         If there is nothing to show, or titles or vectors do not match the map.
-    MissingDependencyError
-        If plotly is not installed.
     StorageError
         If the page can't be written.
     """
     if not records and sids is None:
         raise InputError("nothing to show; give results of 'dqindex bench run', or a map")
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MissingDependencyError(
-            "a report needs plotly; pip install 'dqindex[bench]'"
-        ) from None
     data: dict[str, Any] = {"views": views(records), "about": _about(records)}
     data["subspaces"] = {
-        label(group[0]): figures.subspaces_figure(group[0])
-        for group in figures.by_method(records).values()
+        label(group[0]): figures.subspaces_figures(group[0])
+        for group in by_method(records).values()
         if "subspaces" in group[0]
     }
     blobs: dict[str, str] = {}
@@ -67,8 +62,9 @@ def write_page(
     assets = files("dqindex.report") / "assets"
     parts = {
         "css": (assets / "page.css").read_text(),
-        "plotly": get_plotlyjs(),
-        "script": "\n".join((assets / name).read_text() for name in ("charts.js", "explorer.js")),
+        "title": escape(_title(records, sids)),
+        "measured": escape(_measured(records)),
+        "script": "\n".join((assets / name).read_text() for name in SCRIPTS),
         "data": _embedded(data),
         "blobs": "\n".join(
             f'<script type="application/gzip" id="blob-{name}">{blob}</script>'
@@ -128,6 +124,29 @@ def _row(record: Record) -> list[Any]:
         record["build"]["total"],
         grown,
     ]
+
+
+def _title(records: list[Record], sids: SemanticIds | None) -> str:
+    """What was measured, and on what."""
+    said = []
+    if records:
+        methods = len({one["method"] for one in records})
+        names = list(dict.fromkeys(str(one["data"]["name"]) for one in records))
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        said.append(f"Recall and speed of {methods} indexes of {listed}")
+    if sids is not None:
+        said.append(f"{'semantic' if said else 'Semantic'} IDs of {len(sids):,} items")
+    return ", and ".join(said)
+
+
+def _measured(records: list[Record]) -> str:
+    """How it was measured, in a line."""
+    if not records:
+        return ""
+    about = _about(records)
+    queries = " and ".join(f"{count:,}" for count in about["queries"])
+    machines = "; ".join(about["machines"])
+    return f"The {about['k']} nearest neighbours of {queries} queries, on {machines}."
 
 
 def _about(records: list[Record]) -> dict[str, Any]:

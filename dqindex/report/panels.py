@@ -7,7 +7,21 @@ from math import log10
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dqindex.report.figures import BOTTOM, COLOURS, Record, best_points, recall, recall_range
+from dqindex.report.families import Record
+from dqindex.report.figures import BOTTOM, best_points, recall, recall_range
+
+# Okabe and Ito's colours, which stay apart for most eyes and on both grounds.
+COLOURS = {
+    "dqindex": "#0072B2",
+    "faiss": "#D55E00",
+    "hnswlib": "#009E73",
+    "usearch": "#E69F00",
+    "scann": "#CC79A7",
+    "nanopq": "#8C6D31",
+    "voyager": "#56B4E9",
+    "turbovec": "#8E63CE",
+    "rabitqlib": "#7F7F7F",
+}
 
 # Without a trace a panel has no axes.
 EMPTY = go.Scatter(x=[None], y=[None], name="")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dqindex.errors import InputError, MissingDependencyError
-from dqindex.report.figures import Record
+from dqindex.report.families import Record
 from dqindex.storage.files import atomic_file
 
 WIDTH, ROW_HEIGHT = 1400, 380

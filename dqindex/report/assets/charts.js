@@ -1,5 +1,5 @@
 "use strict";
-// Charts and the table of results. The figures come ready; here they are themed and chosen.
+// The page: which figures it shows, their legends, and the table of results.
 
 const report = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
@@ -15,35 +15,64 @@ function element(name, attributes = {}, ...children) {
 }
 
 const drawn = new Map();
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const narrow = matchMedia("(max-width: 640px)");
 
 function draw(id, figure) {
   drawn.set(id, figure);
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
-  const small = narrow.matches;
-  const layout = {
-    font: { color: colour("--text"), size: small ? 11 : 13 },
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: small ? 45 : 65, r: small ? 8 : 20, t: 10, b: 50 },
-    height: small ? 520 : 460,
-    hoverlabel: { align: "left" },
-    legend: small ? { orientation: "h", y: -0.2, font: { size: 10 } } : {},
-    ...figure.layout,
-  };
-  for (const name of Object.keys(figure.layout)) {
-    if (/^[xy]axis/.test(name)) layout[name] = { ...axis, ...figure.layout[name] };
-  }
-  Plotly.react(byId(id), figure.data, layout, { responsive: true, displayModeBar: false });
+  const holder = byId(id);
+  legend(holder, figure);
+  KINDS[figure.kind](holder, figure);
 }
 
 function redraw() {
   for (const [id, figure] of drawn) draw(id, figure);
 }
-dark.addEventListener("change", redraw);
-narrow.addEventListener("change", redraw);
+
+// Colours follow the scheme by themselves, places the width.
+let width = document.documentElement.clientWidth;
+addEventListener("resize", () => {
+  if (document.documentElement.clientWidth === width) return;
+  width = document.documentElement.clientWidth;
+  redraw();
+});
+
+// Above a figure, never on it: a family's entry hides and shows it.
+function legend(holder, figure) {
+  let list = holder.previousElementSibling;
+  if (!list?.classList.contains("legend")) {
+    list = element("ul", { className: "legend", "aria-label": "Legend" });
+    holder.before(list);
+  }
+  const swatch = (name) => element("span", { className: `swatch ${name}` });
+  if (figure.kind === "points") {
+    const families = new Map(figure.series.map((one) => [one.family, one]));
+    list.replaceChildren(...[...families.values()].map((one) => {
+      const button = element("button", { type: "button", "aria-pressed": String(!hidden.has(one.family)) },
+        swatch(`tone-${one.tone}${one.strong ? " strong" : ""}`), one.family);
+      button.addEventListener("click", () => {
+        if (!hidden.delete(one.family)) hidden.add(one.family);
+        redraw();
+      });
+      return element("li", {}, button);
+    }));
+    return;
+  }
+  const name = figure.kind === "stacks" ? "step" : "tone";
+  list.replaceChildren(...(figure.parts.length > 1 ? figure.parts : []).map((part) =>
+    element("li", {}, swatch(`${name}-${part.tone} strong`), part.name)));
+}
+
+// Tables that are wider than the screen say so.
+function cue(box) {
+  const note = box.nextElementSibling;
+  const update = () => {
+    const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
+    box.classList.toggle("more", left > 1);
+    note.hidden = box.scrollWidth <= box.clientWidth + 1;
+  };
+  box.addEventListener("scroll", update);
+  new ResizeObserver(update).observe(box);
+  new ResizeObserver(update).observe(box.firstElementChild);
+}
 
 function fill(select, values, text, kept) {
   select.replaceChildren(...values.map((value, place) => element("option", { value: String(place) }, text(value))));
@@ -143,16 +172,24 @@ const methods = Object.keys(report.subspaces);
 if (methods.length) {
   byId("subspaces").hidden = false;
   fill(byId("pick-subspaces"), methods, String);
-  const choose = () => draw("chart-subspaces", report.subspaces[methods[byId("pick-subspaces").value]]);
+  const choose = () => {
+    const [variance, use] = report.subspaces[methods[byId("pick-subspaces").value]];
+    draw("chart-subspaces", variance);
+    byId("chart-use").hidden = !use;
+    if (use) draw("chart-use", use);
+    else drawn.delete("chart-use");
+  };
   byId("pick-subspaces").addEventListener("change", choose);
   choose();
 }
+
+document.querySelectorAll(".scroll").forEach(cue);
 
 if (report.views.length) {
   const about = report.about;
   const versions = Object.entries(about.versions).map(([name, version]) => `${name} ${version}`);
   byId("about").append(
-    element("p", {}, `k = ${about.k}, ${about.queries.join(" and ")} queries; ${about.machines.join("; ")}; ${versions.join(", ")}`),
+    element("p", {}, versions.join(", ")),
     ...about.commands.map((command) => element("p", {}, element("code", {}, command))),
   );
 }
