@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from baselines.quantizer import NeuralQuantizer
 from generation.batches import batches, histories
+from generation.branches import Branches
 from generation.model import Shape
 from generation.ranking import item_lists, valid_share
-from generation.search import Branches, search
-from generation.training import BATCH_ASKED, Trained, has_bfloat16, low_precision, told, train
+from generation.search import search
+from generation.training import BATCH, BATCH_ASKED, GAIN, RATES, Trained, told, train
 from interactions import (
     CUTS,
     NONE,
@@ -53,7 +54,12 @@ MADE: dict[str, dict[str, Any]] = {
 NEURAL, FOREIGN = "RQ-VAE", "LETTER"
 BEAMS = 30
 # Users whose tuples are also searched without the trie, and tuples of each.
-FREE_USERS, FREE_TUPLES = 2000, 10
+FREE_USERS, FREE_TUPLES = 1000, 10
+
+
+# The control: the same IDs, but of other items. The last token first. Training in which a token
+# competes with all of its level.
+SHUFFLED, REVERSED, WITHOUT = "items shuffled", "levels reversed", "trained without the trie"
 
 
 class Row(NamedTuple):
@@ -64,7 +70,7 @@ class Row(NamedTuple):
     ids : str
     unique : str
     change : str
-        Empty, "items shuffled" (the control: no ID is its item's), or "levels reversed".
+        Nothing, or one of the three below.
     """
 
     ids: str
@@ -74,19 +80,21 @@ class Row(NamedTuple):
 
 # The first of these first, should time run out.
 ROWS = [
-    Row("DQ", "reassign"),
     Row("RQ", "reassign"),
+    Row("DQ", "reassign"),
     Row("1 + DQ", "reassign"),
-    Row(NEURAL, "reassign"),
     Row(FOREIGN, "none"),
-    Row("DQ", "suffix"),
-    Row("RQ", "suffix"),
     Row("DQ", "none"),
+    Row("DQ", "suffix"),
+    Row(NEURAL, "reassign"),
+    Row("DQ", "reassign", SHUFFLED),
     Row("RQ", "none"),
-    Row("DQ", "reassign", "items shuffled"),
-    Row("RQ", "reassign", "levels reversed"),
-    Row("DQ", "reassign", "levels reversed"),
+    Row("RQ", "suffix"),
+    Row("RQ", "reassign", REVERSED),
+    Row("RQ", "reassign", WITHOUT),
+    Row("DQ", "reassign", WITHOUT),
     Row("DQ, 8 tokens", "reassign"),
+    Row("DQ", "reassign", REVERSED),
     Row("1 + DQ", "suffix"),
     Row("1 + DQ", "none"),
     Row(NEURAL, "suffix"),
@@ -140,10 +148,11 @@ class Catalogue:
 
 def changed(made: SemanticIds, change: str) -> SemanticIds:
     """The same IDs for other items, or with their levels the other way round."""
-    if change == "items shuffled":
+    if change == SHUFFLED:
         order = np.random.default_rng(0).permutation(len(made))
-        return replace(made, codes=made.codes[order])
-    if change == "levels reversed":
+        unknown = np.full_like(made.distortion, np.nan)
+        return replace(made, codes=made.codes[order], distortion=unknown)
+    if change == REVERSED:
         return replace(made, codes=made.codes[:, ::-1].copy(), sizes=made.sizes[::-1])
     return made
 
@@ -184,20 +193,20 @@ def searched(
     codes = np.zeros((len(parts), beams, len(trained.model.sizes)), dtype=np.int64)
     scores = np.full((len(parts), beams), -np.inf, dtype=np.float32)
     for batch in batches(parts, trained.table, BATCH_ASKED):
-        with low_precision():
-            found = search(trained.model, batch.codes, batch.lengths, beams, branches)
+        found = search(trained.model, batch.codes, batch.lengths, beams, branches)
         width = found.codes.shape[1]
         codes[batch.rows, :width], scores[batch.rows, :width] = found.codes, found.scores
     return codes, scores
 
 
-def measured(sids: SemanticIds, trained: Trained, test: Asked) -> dict[str, Any]:
-    """Figures of a generator."""
-    began = time.perf_counter()
-    branches = Branches(trie_of(sids.codes, sids.sizes))
+def measured(
+    sids: SemanticIds, trained: Trained, branches: Branches, test: Asked
+) -> dict[str, Any]:
+    """Figures of a generator; `branches` are those of the map."""
+    began = time.process_time()
     codes, scores = searched(trained, test.before, branches, BEAMS)
     lists = item_lists(sids, codes, scores, test.popularity, test.before, max(CUTS))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     places = places_in_lists(lists, test.targets)
     found, groups = figures(places), popularity_groups(test.popularity)[test.targets]
     m = len(test.targets)
@@ -220,7 +229,7 @@ def measured(sids: SemanticIds, trained: Trained, test: Asked) -> dict[str, Any]
             name: {"users": one["users"], "recall_20": round(one["recall_20"], 4)}
             for name, one in figures_by_group(places, groups).items()
         },
-        "search_seconds": round(seconds, 1),
+        "search_cpu_seconds": round(seconds, 1),
     }
 
 
@@ -231,7 +240,8 @@ def run(
     sids = catalogue.map_of(row)
     base = sids.base_codes
     sizes = [int(base.max()) + 1] * base.shape[1]
-    trained = train(sids, split, shape, seed=seed)
+    branches = Branches(trie_of(sids.codes, sids.sizes))
+    trained = train(sids, split, shape, None if row.change == WITHOUT else branches, seed=seed)
     return {
         **row._asdict(),
         "seed": seed,
@@ -242,8 +252,8 @@ def run(
         "epochs": len(trained.losses),
         "best_epoch": trained.best,
         "validation_losses": [round(one, 3) for one in trained.losses],
-        "train_seconds": round(trained.seconds, 1),
-        **measured(sids, trained, test),
+        "train_cpu_seconds": round(trained.seconds, 1),
+        **measured(sids, trained, branches, test),
     }
 
 
@@ -274,10 +284,13 @@ def main() -> None:
     settings = {
         "data": name,
         "shape": asdict(shape),
+        "rates": list(RATES),
+        "gain": GAIN,
+        "batch": BATCH,
         "beams": BEAMS,
         "test_users": len(test.targets),
         "threads": arguments.threads,
-        "bfloat16": has_bfloat16(),
+        "torch": str(torch.__version__),
     }
     rows = known(settings)
     for row, seed in wanted(arguments.ids, arguments.seeds):

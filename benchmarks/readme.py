@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import generator_tables
 import life_tables
 
 from dqindex.bench.results import read_results
@@ -576,6 +577,26 @@ def life() -> str:
     )
 
 
+def generator() -> str:
+    """What IDs are worth to a generator."""
+    record = result("generator")
+    found = record["settings"]
+    errors = [row["error_20"] for row in record["rows"]]
+    return (
+        markdown(*generator_tables.figures(record))
+        + made_by(record)
+        + f"\n{found['test_users']:,} users of `{found['data']}`: the standard error of recall@20 "
+        f"is {min(errors):.4f} to {max(errors):.4f}. Of several seeds: the mean, the least, the "
+        "most.\n"
+    )
+
+
+def generator_tokens() -> str:
+    """How well a generator tells each token."""
+    record = result("generator")
+    return markdown(*generator_tables.tokens(record)) + made_by(record)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "dq_vs_opq-training": dq_vs_opq_training,
@@ -595,6 +616,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sids-churn": sids_churn,
     "sids-shares": sids_shares,
     "life": life,
+    "generator": generator,
+    "generator-tokens": generator_tokens,
 }
 
 

@@ -21,10 +21,11 @@ torch = pytest.importorskip("torch")
 import generator  # noqa: E402
 from generation import training  # noqa: E402
 from generation.batches import batches, histories, windows  # noqa: E402
+from generation.branches import Branches  # noqa: E402
 from generation.dropout import DRAWN, Dropout  # noqa: E402
 from generation.model import Generator, Shape  # noqa: E402
 from generation.ranking import item_lists, valid_share  # noqa: E402
-from generation.search import Branches, search  # noqa: E402
+from generation.search import search  # noqa: E402
 from generator import Row, asked, changed, measured  # noqa: E402
 
 TINY = Shape(width=16, heads=2, inner=32, encoder=1, decoder=1, length=5, dropout=0.0)
@@ -60,34 +61,28 @@ def a_map(codes: np.ndarray, sizes: list[int] | None = None) -> SemanticIds:
     return SemanticIds(codes, codes, unknown, sizes or [int(codes.max()) + 1] * codes.shape[1])
 
 
-def log_probabilities(model: Generator, history: Any, item: Any) -> float:
-    """Of one item after one history, by a pass over both."""
+def log_probability(model: Generator, history: Any, item: tuple[int, ...]) -> float:
+    """Of one item after one history, token by token."""
     with torch.no_grad():
-        logits = model(torch.cat([history, item[None]])[None])
-    return sum(
-        float(one[0, -1].log_softmax(dim=0)[item[level]]) for level, one in enumerate(logits)
-    )
+        state = model.encode(history[None])[0, -1]
+        before, found = torch.zeros_like(state), 0.0
+        for level, code in enumerate(item):
+            found += float(model.decode(state, before, level).log_softmax(dim=0)[code])
+            before = before + model.tables[level].weight[code]
+    return found
 
 
-def test_logits_do_not_depend_on_what_comes_later(model):
-    codes = tokens(2, 6)
+def test_states_do_not_depend_on_what_comes_later(model):
+    codes = tokens(2, 5)
     with torch.no_grad():
-        whole = model(codes)
-        for item in range(1, 6):
-            for level in range(3):
-                other = codes.clone()
-                other[:, item + 1 :] = tokens(2, 5 - item, seed=9)
-                other[:, item, level:] = (other[:, item, level:] + 1) % 3
-                changed = model(other)
-                for before in range(level + 1):
-                    assert torch.allclose(
-                        whole[before][:, item - 1], changed[before][:, item - 1], atol=1e-5
-                    )
-                if level < 2:
-                    after = level + 1
-                    assert not torch.allclose(
-                        whole[after][:, item - 1], changed[after][:, item - 1], atol=1e-3
-                    )
+        whole = model.encode(codes)
+        for item in range(5):
+            other = codes.clone()
+            other[:, item] = (other[:, item] + 1) % 3
+            changed = model.encode(other)
+            assert torch.allclose(whole[:, :item], changed[:, :item], atol=1e-5)
+            for after in range(item, 5):
+                assert not torch.allclose(whole[:, after], changed[:, after], atol=1e-3)
 
 
 def test_search_finds_the_likeliest_tuples(model):
@@ -97,7 +92,7 @@ def test_search_finds_the_likeliest_tuples(model):
     found = search(model, history, lengths, beams=60, branches=None)
     for user in range(2):
         want = {
-            item: log_probabilities(model, history[user, : lengths[user]], torch.tensor(item))
+            item: log_probability(model, history[user, : lengths[user]], item)
             for item in itertools.product(*map(range, SIZES))
         }
         best = sorted(want, key=lambda item: -want[item])
@@ -108,24 +103,41 @@ def test_search_finds_the_likeliest_tuples(model):
 def test_search_by_a_trie_gives_all_items_and_nothing_else(model):
     codes = np.unique(tokens(12, seed=5).numpy(), axis=0)
     branches = Branches(trie_of(codes, SIZES))
-    history = tokens(3, 5, seed=7)
-    found = search(model, history, torch.tensor([5, 5, 3]), 20, branches)
-    free = search(model, history, torch.tensor([5, 5, 3]), 60, None)
-    items = {tuple(one) for one in codes.tolist()}
+    found = search(model, tokens(3, 5, seed=7), torch.tensor([5, 5, 3]), 20, branches)
     for user in range(3):
-        real = found.codes[user][torch.isfinite(found.scores[user])]
-        want = [tuple(one) for one in free.codes[user].tolist() if tuple(one) in items]
-        assert [tuple(one) for one in real.tolist()] == want
-        assert len(want) == len(items)
+        real = torch.isfinite(found.scores[user])
+        assert sorted(found.codes[user][real].tolist()) == codes.tolist()
+        # Their probabilities are those among the tokens that may follow, so they add up to one.
+        assert float(found.scores[user].exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
-def test_children_of_a_trie_are_the_tokens_that_may_follow():
+@pytest.mark.parametrize("within", [True, False])
+def test_what_training_lowers_is_the_score_of_the_search(model, within):
+    codes = np.unique(tokens(12, seed=5).numpy(), axis=0)
+    branches = Branches(trie_of(codes, SIZES)) if within else None
+    trained = training.Trained(model, torch.from_numpy(codes), branches)
+    parts = [np.array([3, 1, 2]), np.array([4]), np.array([5, 0])]
+    targets = np.array([7, 7, 1])
+    losses, right = training.told(trained, parts, targets)
+    for user, part in enumerate(parts):
+        history = trained.table[part][None]
+        found = search(model, history, torch.tensor([len(part)]), 60, branches)
+        place = found.codes[0].tolist().index(codes[targets[user]].tolist())
+        assert losses[user].sum() == pytest.approx(-float(found.scores[0, place]), abs=1e-4)
+        first = found.codes[0, 0, 0] == codes[targets[user], 0]
+        assert right[user, 0] or not (place == 0 and first)
+
+
+def test_branches_are_the_tokens_that_may_follow():
     codes = np.array([[0, 1], [0, 2], [2, 0], [2, 2]])
     branches = Branches(trie_of(codes, [3, 3], start=7))
-    first = branches.children(torch.tensor([0]), 0)[0]
+    first = branches.after(torch.tensor([0]), 0)[0]
     assert (first >= 0).tolist() == [True, False, True]
-    both = branches.children(torch.stack([first[2], torch.tensor(-1), first[0]]), 1)
+    both = branches.after(torch.stack([first[2], torch.tensor(-1), first[0]]).long(), 1)
     assert (both >= 0).tolist() == [[True, False, True], [False] * 3, [False, True, True]]
+    ends = branches.after(both[0][both[0] >= 0].long(), 1)
+    assert (ends == -1).all()
+    assert branches.free(torch.tensor([0, -1, int(first[0])])).tolist() == [0, 2]
 
 
 def test_lists_show_shared_ids_by_popularity_and_not_what_users_had():
@@ -194,12 +206,19 @@ def test_it_learns_what_follows_and_stops_when_it_gets_no_better(monkeypatch):
     sids = semantic_ids(vectors, n_subspaces=3, n_codewords=4)
     split = leave_one_out(sequences)
     few = Shape(width=32, heads=2, inner=32, encoder=1, decoder=1, length=3, dropout=0.0)
-    trained = training.train(sids, split, few, most_epochs=30)
+    branches = Branches(trie_of(sids.codes, sids.sizes))
+    trained = training.train(sids, split, few, branches, most_epochs=30)
     assert trained.losses[trained.best - 1] == min(trained.losses)
-    assert len(trained.losses) == 30 or len(trained.losses) == trained.best + training.PATIENCE
+    *earlier, last = trained.losses
+    gained = [
+        loss / least
+        for loss, least in zip(earlier[1:], np.minimum.accumulate(earlier), strict=False)
+    ]
+    assert max(gained) < 1 - training.GAIN
+    assert len(trained.losses) == 30 or last >= min(earlier) * (1 - training.GAIN)
     assert training.validation_loss(trained, split) == pytest.approx(min(trained.losses), abs=1e-3)
     test = asked(split, 200)
-    found = measured(sids, trained, test)
+    found = measured(sids, trained, branches, test)
     assert found["recall_10"] > 0.9
     assert sum(one["users"] for one in found["groups"].values()) == 200
     assert found["valid_share"] < 1
@@ -223,8 +242,8 @@ def test_the_script_measures_each_row_once(tmp_path, monkeypatch):
     record = json.loads((tmp_path / "generator.json").read_text())
     rows = [(row["ids"], row["unique"], row["change"], row["seed"]) for row in record["rows"]]
     want = [(*row, 0) for row in generator.ROWS if row.ids == "DQ"]
-    assert rows == [*want, (*generator.SPREAD[0], 1)]
-    assert [len(row["sizes"]) for row in record["rows"]][:2] == [3, 4]
+    assert rows == [*want, (*Row("DQ", "reassign"), 1)]
+    assert [len(row["sizes"]) for row in record["rows"]][:3] == [3, 3, 4]
     monkeypatch.setattr(generator, "run", None)
     generator.main()
 

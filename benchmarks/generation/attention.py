@@ -9,34 +9,21 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Attention of several heads; masks and distances come as scores that are added."""
+    """Attention of several heads among the items of a history."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.ask = nn.Linear(width, width, bias=False)
-        self.offer = nn.Linear(width, 2 * width, bias=False)
-        self.mix = nn.Linear(width, width, bias=False)
+        self.enter = nn.Linear(width, 3 * width, bias=False)
+        self.leave = nn.Linear(width, width, bias=False)
 
-    def offered(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of `x`, (…, n, width): (…, heads, n, width / heads) each."""
-        keys, values = self.offer(x).chunk(2, dim=-1)
-        return self._split(keys), self._split(values)
-
-    def forward(
-        self, x: Tensor, offered: tuple[Tensor, Tensor], scores: Tensor | None = None
-    ) -> Tensor:
-        """What the rows of `x`, (…, m, width), take from keys and values."""
-        keys, values = offered
-        asked = self._split(self.ask(x)) / math.sqrt(keys.shape[-1])
-        weights = asked @ keys.transpose(-1, -2)
-        if scores is not None:
-            weights = weights + scores
+    def forward(self, x: Tensor, scores: Tensor) -> Tensor:
+        """What each of `x`, (B, n, width), takes from all; `scores`, (heads, n, n), are added."""
+        split = self.enter(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        asked, keys, values = split
+        weights = asked @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1]) + scores
         taken = weights.softmax(dim=-1).to(values.dtype) @ values
-        return self.mix(taken.transpose(-2, -3).flatten(-2))
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        return self.leave(taken.transpose(1, 2).flatten(2))
 
 
 class Distances(nn.Module):
@@ -47,7 +34,7 @@ class Distances(nn.Module):
         self.scores = nn.Parameter(torch.zeros(heads, length))
 
     def forward(self, n: int) -> Tensor:
-        """(heads, n, n): of row i for item j at most i; of later ones minus infinity."""
+        """(heads, n, n): of item i for item j at most i; of later ones minus infinity."""
         apart = torch.arange(n)[:, None] - torch.arange(n)
         found = self.scores[:, apart.clamp(0, self.scores.shape[1] - 1)]
         return found.masked_fill(apart < 0, -math.inf)

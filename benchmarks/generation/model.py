@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,31 +26,13 @@ class Shape:
     dropout : float
     """
 
-    width: int = 128
-    heads: int = 4
-    inner: int = 512
+    width: int = 64
+    heads: int = 2
+    inner: int = 128
     encoder: int = 2
-    decoder: int = 2
+    decoder: int = 1
     length: int = 20
     dropout: float = 0.2
-
-
-Pair = tuple[Tensor, Tensor]
-
-
-class Memory(NamedTuple):
-    """A history as the decoder reads it.
-
-    Attributes
-    ----------
-    offered : list of pairs of (B, heads, n, ·)
-        Keys and values, of each decoder layer.
-    scores : (B, heads, n, n)
-        Of what is decoded after item i for item j.
-    """
-
-    offered: list[Pair]
-    scores: Tensor
 
 
 class EncoderLayer(nn.Module):
@@ -66,47 +47,32 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, scores: Tensor) -> Tensor:
         """(B, n, width) to the same."""
-        normed = self.norms[0](x)
-        x = x + self.drop(self.own(normed, self.own.offered(normed), scores))
+        x = x + self.drop(self.own(self.norms[0](x), scores))
         return x + self.drop(self.feed(self.norms[1](x)))
 
 
 class DecoderLayer(nn.Module):
-    """Tokens of one item take from those before, and from the history."""
+    """What is known of an item, changed by a feed-forward part."""
 
     def __init__(self, shape: Shape, drop: Dropout) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(shape.width) for _ in range(3))
-        self.own = Attention(shape.width, shape.heads)
-        self.history = Attention(shape.width, shape.heads)
+        self.norm = nn.LayerNorm(shape.width)
         self.feed = Feed(shape.width, shape.inner, drop)
         self.drop = drop
 
-    def forward(
-        self, x: Tensor, memory: Pair, scores: Tensor, before: Pair | None
-    ) -> tuple[Tensor, Pair]:
-        """Of m items with t tokens each, (B, m, t, width); keys and values of all their tokens.
-
-        `before` are those of tokens that were decoded already.
-        """
-        normed = self.norms[0](x)
-        offered = self.own.offered(normed)
-        if before is not None:
-            offered = (torch.cat([before[0], offered[0]], 3), torch.cat([before[1], offered[1]], 3))
-        known, asked = offered[0].shape[3], x.shape[2]
-        later = torch.full((asked, known), -torch.inf).triu(known - asked + 1)
-        x = x + self.drop(self.own(normed, offered, later))
-        normed = self.norms[1](x).flatten(1, 2)
-        x = x + self.drop(self.history(normed, memory, scores)).unflatten(1, x.shape[1:3])
-        return x + self.drop(self.feed(self.norms[2](x))), offered
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, width) to the same."""
+        return x + self.drop(self.feed(self.norm(x)))
 
 
 class Generator(nn.Module):
     """The next item's tokens, one after another, from a history of items.
 
-    A history has one position an item: the sum of the embeddings of its tokens. Its items see only
-    those before them, so that one pass serves all positions of a sequence. Every level has its own
-    tokens, whose embeddings are also what its logits are products with.
+    A history has one position an item: the sum of the embeddings of its tokens. A transformer
+    encodes it; its items see only those before them, so that one pass serves all positions of a
+    sequence. The decoder reads the state of the last item and the sum of the embeddings of the
+    tokens that it has decoded already. Every level has its own tokens, whose embeddings are also
+    what its logits are products with.
 
     Parameters
     ----------
@@ -124,59 +90,35 @@ class Generator(nn.Module):
             nn.init.normal_(table.weight, std=width**-0.5)
         self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
         self.levels = nn.Parameter(torch.randn(len(sizes), width) * width**-0.5)
-        self.enter = nn.LayerNorm(width)
         self.drop = drop = Dropout(shape.dropout)
+        self.enter, self.encoded = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.decoded = nn.LayerNorm(width)
         self.encoder = nn.ModuleList(EncoderLayer(shape, drop) for _ in range(shape.encoder))
         self.decoder = nn.ModuleList(DecoderLayer(shape, drop) for _ in range(shape.decoder))
         self.near = Distances(shape.length, shape.heads)
-        self.near_decoded = Distances(shape.length, shape.heads)
-        self.left, self.leave = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def remember(self, codes: Tensor) -> Memory:
-        """Read histories, (B, n, T) codes, padded behind."""
-        n = codes.shape[1]
+    def encode(self, codes: Tensor) -> Tensor:
+        """States after each item of histories, (B, n, T) codes: (B, n, width)."""
         tokens = [table(codes[..., level]) for level, table in enumerate(self.tables)]
         x = self.drop(self.enter(torch.stack(tokens).sum(dim=0)))
-        scores = self.near(n)
+        scores = self.near(codes.shape[1])
         for layer in self.encoder:
             x = layer(x, scores)
-        x = self.left(x)
-        return Memory([layer.history.offered(x) for layer in self.decoder], self.near_decoded(n))
+        return self.encoded(x)
 
-    def begin(self, codes: Tensor) -> Tensor:
-        """What the decoder reads to tell the tokens of items, (…, T) codes: (…, T, width).
-
-        Each place has the token of the level before; the first none.
-        """
-        before = [torch.zeros_like(self.levels[0]).expand(*codes.shape[:-1], -1)]
-        before += [self.tables[level](codes[..., level]) for level in range(len(self.sizes) - 1)]
-        return torch.stack(before, dim=-2) + self.levels
-
-    def decode(
-        self, x: Tensor, memory: Memory, scores: Tensor, before: list[Pair] | None = None
-    ) -> tuple[Tensor, list[Pair]]:
-        """Vectors that give logits, (B, m, t, width), and keys and values for the next tokens."""
-        x, known = self.drop(x), []
-        for place, layer in enumerate(self.decoder):
-            past = None if before is None else before[place]
-            x, offered = layer(x, memory.offered[place], scores, past)
-            known.append(offered)
-        return self.leave(x), known
-
-    def logits(self, x: Tensor, level: int) -> Tensor:
-        """Scores of the codes of a level: (…, width) to (…, K)."""
-        return nn.functional.linear(x, self.tables[level].weight, self.biases[level])
-
-    def forward(self, codes: Tensor) -> list[Tensor]:
-        """Logits of each level for the second to the last item: T of (B, n - 1, K).
+    def decode(self, states: Tensor, before: Tensor, level: int) -> Tensor:
+        """Logits of a level, (…, K).
 
         Parameters
         ----------
-        codes : (B, n, T) int64
-            Of whole sequences, padded behind.
+        states : (…, width)
+            From `encode`.
+        before : (…, width)
+            Sum of the embeddings of the tokens of the levels before.
+        level : int
         """
-        history, wanted = codes[:, :-1], codes[:, 1:]
-        memory = self.remember(history)
-        scores = memory.scores.repeat_interleave(len(self.sizes), dim=1)
-        x, _ = self.decode(self.begin(wanted), memory, scores)
-        return [self.logits(x[:, :, level], level) for level in range(len(self.sizes))]
+        x = states + self.drop(before) + self.levels[level]
+        for layer in self.decoder:
+            x = layer(x)
+        x = self.decoded(x)
+        return nn.functional.linear(x, self.tables[level].weight, self.biases[level])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +16,17 @@ from torch import Tensor, nn
 from dqindex._types import Float32, Int64
 from dqindex.sids.map import SidMap
 from generation.batches import Batch, batches, histories, windows
+from generation.branches import Branches
 from generation.model import Generator, Shape
 
-# A rate of learning is given up after so many epochs without a gain.
-PATIENCE = 2
-RATES = (1e-3, 2e-4)
-WARM_UP = 200
+# A rate of learning is given up after an epoch that gains less than this share.
+GAIN = 0.002
+RATES = (4e-3, 8e-4)
+WARM_UP = 50
 DECAY = 0.05
-BATCH, BATCH_ASKED = 128, 512
+BATCH, BATCH_ASKED = 256, 512
+# Users who are asked after each epoch.
+ASKED = 5000
 
 
 @dataclass
@@ -35,84 +39,121 @@ class Trained:
         With the weights of the best epoch.
     table : (items, T) int64
         Codes of every item.
+    branches : Branches or None
+        What each token competes with; None for all codes of its level.
     losses : list of float
         Of the validation items, epoch by epoch: nats an item.
     best : int
         The best epoch, from 1.
     seconds : float
-        Of the clock, all epochs.
+        Of the processor, all epochs.
     """
 
     model: Generator
     table: Tensor
+    branches: Branches | None
     losses: list[float] = field(default_factory=list)
     best: int = 0
     seconds: float = 0.0
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16"))
-
-
-def low_precision() -> Any:
-    """Products in bfloat16 where the processor has them; the weights stay float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16())
-
-
 def train(
-    sids: SidMap, split: Split, shape: Shape, *, seed: int = 0, most_epochs: int = 60
+    sids: SidMap,
+    split: Split,
+    shape: Shape,
+    branches: Branches | None,
+    *,
+    seed: int = 0,
+    most_epochs: int = 60,
 ) -> Trained:
-    """Train on all items of the training parts but the first of each, by AdamW."""
-    began = time.perf_counter()
+    """Train on all items of the training parts but the first of each, by AdamW.
+
+    With `branches`, each token competes only with those that may stand in its place by the trie,
+    so that the model need not learn which IDs there are.
+    """
+    began = time.process_time()
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Generator(sids.sizes, shape)
-        out = Trained(model, torch.from_numpy(sids.codes.astype(np.int64)))
+        out = Trained(model, torch.from_numpy(sids.codes.astype(np.int64)), branches)
         parts = windows(split.training, shape.length)
         state, least = copy.deepcopy(model.state_dict()), np.inf
         for rate in RATES:
             model.load_state_dict(state)
             optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=DECAY, fused=True)
-            idle, steps = 0, 0
-            while idle < PATIENCE and len(out.losses) < most_epochs:
+            gains, steps = True, 0
+            while gains and len(out.losses) < most_epochs:
                 model.train()
                 for batch in batches(parts, out.table, BATCH, rng):
                     steps += 1
                     optimizer.param_groups[0]["lr"] = rate * min(1.0, steps / WARM_UP)
-                    step(model, batch, optimizer)
-                loss, idle = validation_loss(out, split), idle + 1
+                    step(out, batch, optimizer)
+                loss = validation_loss(out, split)
                 out.losses.append(loss)
+                gains = loss < least * (1 - GAIN)
                 if loss < least:
-                    least, idle, out.best = loss, 0, len(out.losses)
+                    least, out.best = loss, len(out.losses)
                     state = copy.deepcopy(model.state_dict())
     model.load_state_dict(state)
     model.eval()
-    out.seconds = time.perf_counter() - began
+    out.seconds = time.process_time() - began
     return out
 
 
-def step(model: Generator, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+def step(trained: Trained, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
     """One step down the mean loss of all items of a batch but the first ones."""
     there = torch.arange(1, batch.codes.shape[1]) < batch.lengths[:, None]
-    wanted = batch.codes[:, 1:][there]
-    with low_precision():
-        logits = model(batch.codes)
-    losses = [
-        nn.functional.cross_entropy(one[there].float(), wanted[:, level])
-        for level, one in enumerate(logits)
-    ]
+    states = trained.model.encode(batch.codes[:, :-1])[there]
+    tokens = list(told_tokens(trained, states, batch.codes[:, 1:][there]))
+    loss = torch.stack([one.losses.sum() for one in tokens]).sum() / len(states)
     optimizer.zero_grad()
-    torch.stack(losses).sum().backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    loss.backward()
+    nn.utils.clip_grad_norm_(trained.model.parameters(), 1.0)
     optimizer.step()
 
 
+class Told(NamedTuple):
+    """How well one token of several items is told.
+
+    Attributes
+    ----------
+    rows : (r,) int64
+        Items whose token must be told; that of the others follows from the trie.
+    losses : (r,) float32
+        Minus the logarithm of its probability.
+    right : (r,) bool
+        Whether it is the likeliest.
+    """
+
+    rows: Tensor
+    losses: Tensor
+    right: Tensor
+
+
+def told_tokens(trained: Trained, states: Tensor, wanted: Tensor) -> Iterator[Told]:
+    """How well each token of items, (m, T) codes, is told given those before: level by level."""
+    model, branches = trained.model, trained.branches
+    rows, before = torch.arange(len(wanted)), torch.zeros_like(states)
+    nodes = torch.zeros_like(rows)
+    for level, table in enumerate(model.tables):
+        if branches is not None:
+            rows = branches.free(nodes)
+        logits = model.decode(states[rows], before[rows], level)
+        if branches is not None:
+            logits = logits.masked_fill(branches.after(nodes[rows], level) < 0, -torch.inf)
+            nodes = branches.after(nodes, level).gather(1, wanted[:, level, None])[:, 0].long()
+        codes = wanted[rows, level]
+        losses = nn.functional.cross_entropy(logits, codes, reduction="none")
+        yield Told(rows, losses, logits.argmax(dim=1) == codes)
+        before = before + table(wanted[:, level])
+
+
 def validation_loss(trained: Trained, split: Split) -> float:
-    """Mean of minus the logarithm of the probability of the validation item."""
+    """Mean of minus the logarithm of the probability of the validation item, of some users."""
     asked = np.flatnonzero(split.validation != NONE)
+    if len(asked) > ASKED:
+        asked = np.random.default_rng(0).choice(asked, ASKED, replace=False)
     parts = histories(split.training, trained.model.shape.length)
     losses, _ = told(trained, [parts[user] for user in asked], split.validation[asked])
     return float(losses.sum(axis=1).mean())
@@ -137,20 +178,13 @@ def told(trained: Trained, parts: list[Int64], targets: Int64) -> tuple[Float32,
     right : (m, T) float32
         1 where the likeliest token is the item's.
     """
-    model, table = trained.model, trained.table
-    model.eval()
-    levels = range(len(model.sizes))
-    losses = np.empty((len(parts), len(levels)), dtype=np.float32)
-    right = np.empty_like(losses)
+    model, table = trained.model.eval(), trained.table
+    losses = np.zeros((len(parts), len(model.sizes)), dtype=np.float32)
+    right = np.ones_like(losses)
     for batch in batches(parts, table, BATCH_ASKED):
         wanted = table[torch.from_numpy(targets[batch.rows])]
-        with low_precision():
-            memory = model.remember(batch.codes)
-            scores = memory.scores[:, batch.lengths - 1].transpose(0, 1)[:, :, None]
-            x, _ = model.decode(model.begin(wanted)[:, None], memory, scores)
-            logits = [model.logits(x[:, 0, level], level).float() for level in levels]
-        for level, one in enumerate(logits):
-            loss = nn.functional.cross_entropy(one, wanted[:, level], reduction="none")
-            losses[batch.rows, level] = loss.numpy()
-            right[batch.rows, level] = (one.argmax(dim=1) == wanted[:, level]).numpy()
+        states = model.encode(batch.codes)[torch.arange(len(wanted)), batch.lengths - 1]
+        for level, one in enumerate(told_tokens(trained, states, wanted)):
+            rows = batch.rows[one.rows.numpy()]
+            losses[rows, level], right[rows, level] = one.losses.numpy(), one.right.numpy()
     return losses, right
