@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 import select
 import signal
 import subprocess
@@ -695,3 +696,12 @@ def test_truth_of_fewer_vectors_than_neighbours():
     base = clustered(7, 3)
     assert exact_truth(base, base[:2], 100, "l2").positions.shape == (2, 7)
     assert isinstance(exact_truth(base, base[:2], 1, "l2"), Truth)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its names are those of x86 kernels")
+def test_results_name_the_kernels_of_faiss():
+    """They change figures threefold, and FAISS chooses them by a list of old processors."""
+    code = "from dqindex.bench.machine import machine; print(machine()['faiss_blas'])"
+    told = {**os.environ, "OPENBLAS_CORETYPE": "Nehalem"}
+    done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True)
+    assert done.stdout.strip() in ("Nehalem", "None"), done.stderr
