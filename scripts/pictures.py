@@ -157,7 +157,7 @@ def spectrum() -> None:
     for place, (words, variances) in enumerate(rows):
         left, shares = 20 + 225 * place, np.asarray(variances) / total
         for group, share in enumerate(shares):
-            height = 300 * share
+            height = 700 * share
             parts.append(box(left + 20 * group, 190 - height, 16, height, COLOURS[place]))
         parts.append(line(left, 190, left + 198, 190))
         parts.append(text(left + 98, 210, words, size=12))
@@ -172,10 +172,11 @@ def residual() -> None:
     noise = rng.normal(size=(240, 2)) * 0.28
     points = (centres[rng.integers(4, size=240)] + noise).astype(np.float32)
     model = DQModel.rq(2, 4, seed=0, polish=0, beam=1).fit(points)
-    chosen = points[int(np.argmax(points[:, 0] - 0.3 * points[:, 1]))]
+    # One at the edge of its cluster, so that the second step is seen.
+    chosen = points[int(np.argsort(points[:, 0])[-6])]
 
     def at(one: Float32) -> tuple[float, float]:
-        return 215 + 110 * float(one[0]), 140 - 110 * float(one[1])
+        return 225 + 95 * float(one[0]), 155 - 80 * float(one[1])
 
     first, second = model_steps(model, chosen)
     tokens = model.encode(chosen[None])[0]

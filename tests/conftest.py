@@ -35,6 +35,8 @@ LONGEST = (
     "test_ray.py",
     "test_bench.py",
     "test_cli.py",
+    "test_notebooks.py",
+    "test_printed.py",
 )
 
 

@@ -88,6 +88,8 @@ def test_hooks_have_the_versions_of_the_gate():
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"]
 
+OTHERS = [*ROOT.glob("examples/*.ipynb"), ROOT / "mkdocs.yml", ROOT / "CITATION.cff"]
+
 
 def test_links_lead_somewhere():
     for page in PAGES:
@@ -103,7 +105,7 @@ def test_addresses_of_this_project_lead_somewhere():
     files = re.compile(rf"(?:{repository}/blob/main|{raw}/main)/([\w./-]+)")
     pages = re.compile(rf"{site}([\w/-]*)")
     found = 0
-    for page in [*PAGES, ROOT / "mkdocs.yml", ROOT / "CITATION.cff"]:
+    for page in [*PAGES, *OTHERS]:
         text = page.read_text()
         for name in files.findall(text):
             found += 1

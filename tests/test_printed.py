@@ -14,6 +14,8 @@ import pytest
 import dqindex
 
 ROOT = Path(__file__).parent.parent
+# Of pages as a whole: dozens of commands on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
