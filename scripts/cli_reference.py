@@ -24,6 +24,18 @@ What `--help` prints, written here by `scripts/cli_reference.py`; do not edit.
 
 Exit codes: 0 done, 1 failed with one line on stderr (`dqindex --debug` adds the traceback),
 2 usage, 130 interrupted, 143 terminated.
+
+A table has the width of the terminal. Into a pipe or a file it is a line `# title`, and then
+values between tabs; `--json` is for programs. Progress is drawn where stderr is a terminal; `-q`
+leaves out that and all messages but errors.
+
+The shell completes commands, options and files, once it is told to:
+
+```bash
+eval "$(_DQINDEX_COMPLETE=bash_source dqindex)"              # bash: a line for ~/.bashrc
+eval "$(_DQINDEX_COMPLETE=zsh_source dqindex)"               # zsh: for ~/.zshrc
+_DQINDEX_COMPLETE=fish_source dqindex | source               # fish: for ~/.config/fish/config.fish
+```
 """
 
 

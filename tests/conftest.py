@@ -16,6 +16,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 from forks import Forks
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 from reliability.counts import add_options, summarise
 
 
@@ -51,6 +57,11 @@ def pytest_terminal_summary(
 ) -> None:
     """Print what the suites in ``reliability/`` counted."""
     summarise(terminalreporter, config)
+
+
+def project() -> dict[str, Any]:
+    """What pyproject.toml says."""
+    return tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
 
 
 def clustered(n: int, d: int, seed: int = 0, clusters: int = 50) -> np.ndarray:

@@ -6,6 +6,7 @@ import types
 from itertools import product
 from pathlib import Path
 
+import faiss
 import h5py
 import numpy as np
 import pytest
@@ -52,6 +53,14 @@ def module(monkeypatch):
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """The adapter sets FAISS's threads, which are those of the process."""
+    before = faiss.omp_get_max_threads()
+    yield
+    faiss.omp_set_num_threads(before)
 
 
 @pytest.fixture
@@ -110,7 +119,9 @@ def test_the_harness_loop(module, dataset, batch):
         for grains in grains_all
     ]:
         algorithm = module.DQFastScan(distance, 16, grain, refinement)
+        faiss.omp_set_num_threads(2)
         algorithm.fit(train)
+        assert faiss.omp_get_max_threads() == 1
         for query_arguments in product(probes[:5:4], factors[::4]):
             algorithm.set_query_arguments(*query_arguments)
             if batch:

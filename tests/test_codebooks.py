@@ -171,7 +171,7 @@ def test_a_start_keeps_its_labels(projected):
 def test_progress_is_told_a_subspace_at_a_time(projected):
     told = []
     ProductCodebooks(4, 8, n_iter=1).fit(projected, progress=lambda *step: told.append(step))
-    assert told == [("train", done, 4) for done in (1, 2, 3, 4)]
+    assert told == [("train codebooks", done, 4) for done in (1, 2, 3, 4)]
 
 
 def test_codebooks_of_elsewhere(projected):

@@ -7,10 +7,10 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import project
 
 import dqindex
 from dqindex import errors
@@ -56,7 +56,7 @@ def test_the_house_is_as_contributing_shows_it():
     shown = [name.strip("`/").removesuffix(".py") for name in rows]
     there = {one.stem for one in (ROOT / "dqindex").iterdir() if one.suffix in ("", ".py")}
     assert set(shown) == there - {"__init__", "__main__", "__pycache__", "_version"}
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = project()
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     depth = {
         name.strip().removeprefix("dqindex."): place
@@ -99,7 +99,7 @@ def test_links_lead_somewhere():
 
 def test_addresses_of_this_project_lead_somewhere():
     """Those of the repository to files, those of the site to pages, as pyproject.toml has them."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    urls = project()["project"]["urls"]
     site, repository = urls["Documentation"], urls["Repository"]
     raw = repository.replace("github.com", "raw.githubusercontent.com")
     files = re.compile(rf"(?:{repository}/blob/main|{raw}/main)/([\w./-]+)")

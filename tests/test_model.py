@@ -257,7 +257,7 @@ def test_blocks_are_encoded_as_the_whole_is(vectors, coarse, n_components):
 def test_progress_counts_every_token(vectors):
     told = []
     DQModel(3, 4, coarse=(5, 6), n_iter=1).fit(vectors, progress=lambda *step: told.append(step))
-    assert told == [("train", done, 5) for done in (1, 2, 3, 4, 5)]
+    assert told == [("train codebooks", done, 5) for done in (1, 2, 3, 4, 5)]
 
 
 def test_the_sample_is_enough_for_every_part():

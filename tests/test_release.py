@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import runpy
-import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import project
 
 ROOT = Path(__file__).parent.parent
 release = SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "release.py")))
@@ -66,7 +66,7 @@ def test_the_workflows_run_scripts_that_are_there():
 
 
 def test_the_source_distribution_has_all_that_its_tests_read():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = project()
     include = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     for needed in ("benchmarks", "docs", "dqindex", "mkdocs.yml", "scripts", "tests", ".ci"):
         assert needed in include

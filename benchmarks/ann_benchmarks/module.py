@@ -33,10 +33,14 @@ class DQFastScan(BaseANN):
         self.name = str(self)
 
     def fit(self, X: np.ndarray) -> None:
-        """Build the index; the number of codes follows from the width of `X`."""
+        """Build the index; the number of codes follows from the width of `X`.
+
+        Searches are then on one thread, as those of ``faiss_hnsw``: the harness compares cores.
+        """
         size = -(-X.shape[1] // self._grain)
         spec = f"DQ{size},IVF{self._n_lists},PQ{size}x4fs,{self._refinement}"
         self._index = dqindex.build_index(X, spec, metric=self._metric).index
+        faiss.omp_set_num_threads(1)
 
     def set_query_arguments(self, nprobe: int, k_factor: float) -> None:
         """Lists to probe, and how many times n to refine."""

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +24,9 @@ from rich.table import Table
 
 from dqindex import _types
 from dqindex.cli.wording import in_options
+
+# Columns of a terminal on which any table has room.
+UNBOUNDED = 10**6
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -66,17 +70,31 @@ def progress(quiet: bool = False) -> Iterator[_types.Progress]:
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table on stdout: boxed on a terminal, plain and uncut elsewhere."""
+    """A table on stdout.
+
+    On a terminal it has the terminal's width; where that is too narrow for its longest words, a row
+    is a block of lines. Elsewhere it is a line ``# title``, and then tab-separated values.
+    """
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)
+        for line in ([f"# {title}"], columns, *rows):
+            click.echo("\t".join(" ".join(str(cell).split()) for cell in line))
+        return
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for place, column in enumerate(columns):
         numbers = all(_is_number(row[place]) for row in rows)
         drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
-    console.print(drawn)
+        drawn.add_row(*(escape(str(cell)) for cell in row))
+    anywhere = console.options.update(max_width=UNBOUNDED)
+    if console.measure(drawn, options=anywhere).minimum <= console.width:
+        console.print(drawn)
+        return
+    console.print(escape(title), style="bold")
+    for row in rows:
+        console.print()
+        for column, cell in zip(columns, row, strict=True):
+            console.print(f"  {escape(column)}: {escape(str(cell))}", overflow="fold")
 
 
 def _is_number(cell: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -31,7 +30,7 @@ from dqindex.storage.files import (
     sweep_temporary,
 )
 from dqindex.storage.lock import exclusive
-from dqindex.storage.reading import open_regular, read_parquet, read_regular
+from dqindex.storage.reading import open_regular, read_parquet, read_regular, sha256_of
 from dqindex.storage.records import Each, Format, Maybe, Named, Record, any_number, anything
 from dqindex.storage.tables import write_table
 from dqindex.vectors.ids import check_ids
@@ -248,7 +247,7 @@ def _may_go(file: Any, named: set[str]) -> bool:
         return True
     try:
         with open_regular(file) as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = sha256_of(opened)
     except (OSError, StorageError):
         return False
     return bool(file.stem.endswith(f"-{digest[:HASH_DIGITS]}"))
@@ -372,7 +371,7 @@ def verified(folder: Place, manifest: Manifest, role: str) -> Iterator[IO[bytes]
                 f"{path}: is {size} bytes, the manifest says {entry['bytes']}; the file is "
                 "damaged, build the index again"
             )
-        if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+        if sha256_of(file) != entry["sha256"]:
             raise IntegrityError(
                 f"{path}: does not match its SHA-256 in the manifest; the file is damaged, build "
                 "the index again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dqindex.errors import DQIndexError, InputError, IntegrityError, warn
 from dqindex.index.anatomy import dissect
 from dqindex.index.contents import leaves
 from dqindex.storage.files import atomic_file
+from dqindex.storage.reading import sha256_of
 
 # Which files were verified, as they were then; beside the manifest.
 VERIFIED = "verified.json"
@@ -96,10 +96,7 @@ def verify_once(folder: Path, entry: dict[str, Any], file: Any) -> None:
         return
     path = folder / entry["name"]
     file.seek(0)
-    if (
-        state.st_size != entry["bytes"]
-        or hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]
-    ):
+    if state.st_size != entry["bytes"] or sha256_of(file) != entry["sha256"]:
         raise IntegrityError(
             f"{path}: does not match its size and SHA-256 in the manifest; the file is damaged, "
             "build the index again"

@@ -48,5 +48,5 @@ def train_in_turn(
         )
         rows = rows - centroids[nearest_in_pieces(rows, centroids)[0]]
         levels.append(centroids)
-        report("train", level + 1, len(sizes) + settings.n_subspaces)
+        report("train codebooks", level + 1, len(sizes) + settings.n_subspaces)
     return levels, rows

@@ -169,7 +169,7 @@ class ProductCodebooks(Estimator):
         start : list of L arrays (K_l, dsub), optional
             Codebooks to start k-means from, so that codewords keep their labels.
         progress : callable, optional
-            Called with ("train", subspaces done, L).
+            Called with ("train codebooks", subspaces done, L).
 
         Raises
         ------
@@ -293,7 +293,7 @@ def train_codebooks(
         codebooks.codebooks_.append(codebook)
         unused.append(idle)
         short += spare > 0
-        report("train", len(codebooks.codebooks_), levels)
+        report("train codebooks", len(codebooks.codebooks_), levels)
     codebooks.unused_codewords_ = np.array(unused, dtype=np.int64)
     codebooks.n_features_in_ = width
     idle = int(codebooks.unused_codewords_.sum())

@@ -120,7 +120,7 @@ class DQModel(ModelSettings):
         ----------
         X : array (n, d), path, or VectorSource
         progress : callable, optional
-            Called with ("train", tokens done, tokens): coarse levels, then subspaces.
+            Called with ("train codebooks", tokens done, tokens): coarse levels, then subspaces.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ LIBRARIES: dict[str, tuple[type[Exception], ...]] = {
     "safetensors": (SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError),
 }
 
+# Bytes that are hashed at a time.
+HASHED = 2**20
+
 
 @contextmanager
 def content(name: str | Place, library: str, remedy: str) -> Iterator[None]:
@@ -41,6 +45,14 @@ def content(name: str | Place, library: str, remedy: str) -> Iterator[None]:
             raise
         said = " ".join(str(error).split())
         raise FileFormatError(f"{name}: not a readable {library} file ({said}); {remedy}") from None
+
+
+def sha256_of(file: IO[bytes]) -> str:
+    """SHA-256 (hex) of what is left of an open file."""
+    digest = hashlib.sha256()
+    while piece := file.read(HASHED):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def open_regular(path: Place | str) -> BufferedReader:

@@ -33,6 +33,7 @@ def _numbers(words: str) -> list[float]:
 @click.option(
     "--queries",
     metavar="Q",
+    type=options.PATH,
     help="Queries.  [default: those of the HDF5 file, else rows held out of DATA]",
 )
 @click.option(
