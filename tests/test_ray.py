@@ -9,7 +9,21 @@ import warnings
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import clustered
+from distributed import (
+    APPENDED,
+    FAMILIES,
+    D,
+    alike,
+    assert_appended,
+    assert_figures,
+    assert_same_map,
+    by_id,
+    catalogue_of,
+    edges_of,
+    in_order_of_ids,
+    local_edges,
+    published,
+)
 
 import dqindex
 from dqindex import open_index
@@ -34,7 +48,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-N, D = 900, 8
+N = 900
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,17 +67,9 @@ def cluster():
     ray.shutdown()
 
 
-def catalogue_of(vectors, ids):
-    lists = pa.array(list(vectors), pa.list_(pa.float32()))
-    return pa.table({"item_id": pa.array(ids), "vector": lists})
-
-
 @pytest.fixture(scope="module")
 def catalogue():
-    vectors = clustered(N, D, seed=1)
-    rng = np.random.default_rng(2)
-    vectors[:50] = vectors[60] + 1e-3 * rng.normal(size=(50, D))
-    return catalogue_of(vectors, rng.permutation(10 * N)[:N])
+    return alike(N)
 
 
 def dataset_of(table, blocks):
@@ -81,17 +87,6 @@ def rows_of(made):
     return pa.concat_tables(made.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-def by_id(table):
-    return {row["item_id"]: (row["codes"], row["base_codes"]) for row in table.to_pylist()}
-
-
-FAMILIES = {
-    "dq": {"n_subspaces": 3, "n_codewords": 16},
-    "coarse": {"n_subspaces": 2, "n_codewords": 12, "coarse": (12,), "polish": 1, "beam": 2},
-    "rq": {"method": "rq", "n_subspaces": 3, "n_codewords": 12, "polish": 1, "beam": 2},
-}
-
-
 @pytest.mark.parametrize(("family", "blocks"), [("dq", 12), ("coarse", 1), ("rq", 7)])
 def test_a_map_is_that_of_one_machine(catalogue, family, blocks, pytestconfig):
     if blocks == 12 and pytestconfig.getoption("--long"):
@@ -101,13 +96,8 @@ def test_a_map_is_that_of_one_machine(catalogue, family, blocks, pytestconfig):
     model = engine.fit(ds, **FAMILIES[family])
     assert model.to_bytes() == local.model.to_bytes()
     made = rows_of(engine.semantic_ids(ds, model=model))
-    assert made.column_names == ["item_id", "codes", "base_codes", "distortion"]
-    assert by_id(made) == by_id(local.table())
+    assert_same_map(made, local)
     assert (local.codes != local.base_codes).any()
-    ours, theirs = (
-        one.sort_by("item_id")["distortion"].to_numpy() for one in (made, local.table())
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("unique", ["suffix", "none", "cap"])
@@ -118,6 +108,28 @@ def test_other_ways_to_be_unique(catalogue, unique):
     local = dqindex.semantic_ids(table, model=model, priority="sales", **how)
     made = engine.semantic_ids(dataset_of(table, 3), model=model, priority="sales", **how)
     assert by_id(rows_of(made)) == by_id(local.table())
+
+
+@pytest.mark.parametrize(("unique", "where"), APPENDED)
+def test_new_items_are_appended(catalogue, tmp_path, unique, where):
+    sids, new, how = published(catalogue, unique, tmp_path / "map.parquet")
+    priority = "sales" if unique == "cap" else None
+    given = {"priority": priority}
+    if where == "table":
+        before, given = dataset_of(sids.table(), 2), {**given, **how, "model": sids.model}
+    else:
+        before = sids if where == "memory" else tmp_path / "map.parquet"
+    whole, delta = engine.append(before, dataset_of(new, 3), **given)
+    assert_appended(rows_of(whole), rows_of(delta), sids, new, priority)
+
+
+def test_figures_and_edges_are_those_of_one_machine(catalogue):
+    sids = dqindex.semantic_ids(catalogue.slice(0, 500), n_subspaces=3, n_codewords=10)
+    rows = dataset_of(sids.table(), 3)
+    local = in_order_of_ids(sids)
+    found = engine.evaluate(rows, dataset_of(catalogue, 2), model=sids.model)
+    assert_figures(found, local.evaluate(catalogue))
+    assert edges_of(rows_of(engine.linkage(rows, 4))) == local_edges(local, 4)
 
 
 def test_an_index_is_that_of_one_machine(catalogue, tmp_path):
@@ -150,6 +162,9 @@ def test_what_can_not_be_is_refused(catalogue):
         engine.semantic_ids(ray.data.from_arrow([twice.slice(0, 1), twice.slice(1)]), model=model)
     with pytest.raises(InputError, match="give a Dataset of Ray"):
         engine.fit(catalogue)
+    sids = dqindex.semantic_ids(catalogue, n_subspaces=3, n_codewords=12)
+    with pytest.raises(InputError, match=r"900 ids are in the map already, for example \d+"):
+        engine.append(sids, ds)
     with pytest.raises(InputError, match="no setting 'colour'"):
         engine.fit(ds, colour=3)
     bad = catalogue_of([*np.eye(5, D), np.full(D, np.nan)], np.arange(6))

@@ -10,11 +10,25 @@ import warnings
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import clustered
+from distributed import (
+    APPENDED,
+    FAMILIES,
+    D,
+    alike,
+    assert_appended,
+    assert_figures,
+    assert_same_map,
+    by_id,
+    edges_of,
+    in_order_of_ids,
+    local_edges,
+    published,
+    with_value,
+)
 
 import dqindex
 from dqindex import open_index
-from dqindex.errors import InputError, NonFiniteError, RangeError
+from dqindex.errors import InputError, IntegrityError, NonFiniteError, RangeError
 from dqindex.quantizer.family import new_model
 
 pytest.importorskip("pyspark", reason="the extra 'spark' is not installed")
@@ -36,12 +50,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-N, D = 1500, 8
-FAMILIES = {
-    "dq": {"n_subspaces": 3, "n_codewords": 16},
-    "coarse": {"n_subspaces": 2, "n_codewords": 12, "coarse": (12,), "polish": 1, "beam": 2},
-    "rq": {"method": "rq", "n_subspaces": 3, "n_codewords": 16, "polish": 1, "beam": 2},
-}
+N = 1500
 
 
 @pytest.fixture(scope="session")
@@ -64,19 +73,9 @@ def session():
     made.stop()
 
 
-def catalogue_of(vectors, ids):
-    lists = pa.array(list(vectors), pa.list_(pa.float32()))
-    return pa.table({"item_id": pa.array(ids), "vector": lists})
-
-
 @pytest.fixture(scope="module")
 def catalogue():
-    """Clusters, with some items that are alike and some that are the same."""
-    vectors = clustered(N, D, seed=1)
-    rng = np.random.default_rng(2)
-    vectors[:60] = vectors[60] + 1e-3 * rng.normal(size=(60, D))
-    vectors[100:110] = vectors[99]
-    return catalogue_of(vectors, rng.permutation(10 * N)[:N])
+    return alike(N)
 
 
 def frame_of(session, table, partitions):
@@ -85,21 +84,6 @@ def frame_of(session, table, partitions):
     frame = session.createDataFrame(table.take(pa.array(order)))
     by = [F.crc32(F.col("item_id").cast("string")) % 3] if partitions % 2 else []
     return frame.repartition(partitions, *by).localCheckpoint()
-
-
-def by_id(table):
-    return {row["item_id"]: (row["codes"], row["base_codes"]) for row in table.to_pylist()}
-
-
-def assert_same_map(made, local):
-    """Tokens to the bit; distortions but for their rounding."""
-    made = made.toArrow()
-    assert made.column_names == ["item_id", "codes", "base_codes", "distortion"]
-    local = local.table().select(made.column_names)
-    assert len(made) == len(local)
-    assert by_id(made) == by_id(local)
-    ours, theirs = (one.sort_by("item_id")["distortion"].to_numpy() for one in (made, local))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def failing_once(frame):
@@ -131,7 +115,7 @@ def test_a_map_is_that_of_one_machine(session, catalogue, family, partitions, py
     made = engine.semantic_ids(
         frame, model=model, progress=lambda what, done, total: rounds.append(what)
     )
-    assert_same_map(made, local)
+    assert_same_map(made.toArrow(), local)
     assert local.unique_share() == 1.0
     assert (local.codes != local.base_codes).any()
     assert "round" in rounds
@@ -149,7 +133,7 @@ def test_text_ids_a_priority_and_a_cap(session, catalogue):
     }
     made = engine.semantic_ids(frame_of(session, table, 3), **how)
     local = dqindex.semantic_ids(table, **how)
-    assert_same_map(made, local)
+    assert_same_map(made.toArrow(), local)
     assert local.widened() > 0
 
 
@@ -158,11 +142,59 @@ def test_suffixes_and_shared_tokens(session, catalogue):
     model = new_model("dq", 2, 8).fit(catalogue)
     local = dqindex.semantic_ids(catalogue, model=model, unique="suffix")
     made = engine.semantic_ids(frame, model=model, unique="suffix", id_column="sku")
-    assert_same_map(made, local)
+    assert_same_map(made.toArrow(), local)
     plain = engine.encode(frame, model, id_column="sku").toArrow()
     assert plain.column_names == ["item_id", "codes", "distortion"]
     tokens = {row["item_id"]: row["codes"] for row in plain.to_pylist()}
     assert tokens == {one: base for one, (_, base) in by_id(local.table()).items()}
+
+
+@pytest.mark.parametrize(("unique", "where"), APPENDED)
+def test_new_items_are_appended(session, catalogue, tmp_path, unique, where):
+    sids, new, how = published(catalogue.slice(0, 900), unique, tmp_path / "map.parquet")
+    priority = "sales" if unique == "cap" else None
+    frame = frame_of(session, new, 3)
+    given = {"priority": priority}
+    if where == "table":
+        old = sids.table().replace_schema_metadata(None)
+        before, given = frame_of(session, old, 2), {**given, **how, "model": sids.model}
+    else:
+        before = sids if where == "memory" else tmp_path / "map.parquet"
+    whole, delta = engine.append(before, frame, **given)
+    assert_appended(whole.toArrow(), delta.toArrow(), sids, new, priority)
+
+
+def test_what_can_not_be_appended_is_refused(session, catalogue, tmp_path):
+    sids, new, _ = published(catalogue.slice(0, 300), "reassign", tmp_path / "map.parquet")
+    frame = session.createDataFrame(new)
+    known = sids.ids[3].as_py()
+    twice = frame.withColumn("item_id", F.lit(known)).limit(1)
+    with pytest.raises(InputError, match=f"1 ids are in the map already, for example {known}"):
+        engine.append(sids, twice)
+    with pytest.raises(InputError, match=r"unique, cap, keep: the map says how it was made"):
+        engine.append(sids, frame, unique="suffix")
+    with pytest.raises(InputError, match="ids of type string, those of the map are int64"):
+        engine.append(sids, frame.withColumn("item_id", F.col("item_id").cast("string")))
+    with pytest.raises(IntegrityError, match="give the model that made it"):
+        engine.append(tmp_path / "map.parquet", frame, model=new_model("dq", 3, 10).fit(new))
+    rows = session.createDataFrame(sids.table().replace_schema_metadata(None))
+    with pytest.raises(InputError, match=r"are not those of a model of 4 x 4 x 4 codes"):
+        engine.append(rows, frame, model=new_model("dq", 3, 4).fit(new))
+    with pytest.raises(InputError, match="a table does not hold the model of the map"):
+        engine.append(rows, frame)
+    with pytest.raises(InputError, match="the map has no column 'base_codes'"):
+        engine.append(rows.drop("base_codes"), frame)
+
+
+def test_figures_and_edges_are_those_of_one_machine(session, catalogue):
+    sids = dqindex.semantic_ids(catalogue.slice(0, 500), n_subspaces=3, n_codewords=10)
+    rows = frame_of(session, sids.table().replace_schema_metadata(None), 3)
+    local = in_order_of_ids(sids)
+    found = engine.evaluate(rows, frame_of(session, catalogue, 2), model=sids.model)
+    assert_figures(found, local.evaluate(catalogue))
+    made = engine.linkage(rows, 4)
+    assert made.columns == ["source", "target", "weight"]
+    assert edges_of(made.toArrow()) == local_edges(local, 4)
 
 
 @pytest.mark.parametrize(
@@ -182,12 +214,6 @@ def test_an_index_is_that_of_one_machine(session, catalogue, tmp_path, metric, s
     assert sorted(again.names.array.to_pylist()) == sorted(ids)
     some = ids[::100]
     np.testing.assert_array_equal(again.reconstruct(some), local.reconstruct(some))
-
-
-def with_value(catalogue, value, row=33):
-    rows = catalogue["vector"].to_pylist()
-    rows[row][2] = value
-    return catalogue_of([np.array(one, dtype=np.float32) for one in rows], catalogue["item_id"])
 
 
 @pytest.mark.parametrize(

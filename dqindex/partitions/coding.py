@@ -61,7 +61,7 @@ def measured(table: pa.Table, model: DQModel) -> pa.Table:
     """The rows with a column ``exact``: their distortion as `dqindex.sids.shared` rounds it."""
     exact = np.empty(0)
     if table.num_rows:
-        vectors = _vectors(table)
+        vectors = read_vectors(table)
         codes = unpacked(table["tuple"], model.code_sizes())
         with thread_limit(1):
             exact = row_distortion(vectors, codes, model)
@@ -100,13 +100,14 @@ def addressed(
     )
 
 
-def _vectors(table: pa.Table) -> Float32:
+def read_vectors(table: pa.Table) -> Float32:
+    """The vectors of some rows, at least one."""
     with open_batch(table.select([ID, VECTOR]), vector_column=VECTOR, id_column=ID) as batch:
         return batch.vectors.read()
 
 
 def _float_lists(table: pa.Table) -> pa.Array:
-    vectors = _vectors(table)
+    vectors = read_vectors(table)
     offsets = np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.ravel()))
 

@@ -43,15 +43,7 @@ def choose_columns(
             f"the table has no column of lists, only {len(layout.vectors)} columns of numbers; "
             "put each vector into one array column"
         )
-    kind = schema.field(layout.ids).type
-    if pa.types.is_integer(kind) and kind != pa.uint64():
-        kind = pa.int64()
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        kind = pa.string()
-    else:
-        raise InputError(
-            f"column {layout.ids!r}: ids of type {kind}; use integers of 64 bits or text"
-        )
+    kind = compared(schema.field(layout.ids).type, layout.ids)
     if priority is not None:
         if priority not in schema.names:
             raise InputError(f"priority: no column {priority!r}; it has {', '.join(schema.names)}")
@@ -59,3 +51,18 @@ def choose_columns(
         if not (pa.types.is_integer(found) or pa.types.is_floating(found)):
             raise InputError(f"priority: column {priority!r} is {found}; give numbers")
     return Columns(layout.ids, layout.vectors[0], priority, kind)
+
+
+def compared(kind: pa.DataType, column: str) -> pa.DataType:
+    """The type in which ids of type `kind` are compared.
+
+    Raises
+    ------
+    InputError
+        If they are neither integers of 64 bits nor text.
+    """
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return pa.int64()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.string()
+    raise InputError(f"column {column!r}: ids of type {kind}; use integers of 64 bits or text")

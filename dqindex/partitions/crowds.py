@@ -12,21 +12,33 @@ from dqindex.partitions.columns import ID, PRIORITY
 from dqindex.sids.letters import in_order
 
 
-def counted(table: pa.Table) -> pa.Table:
-    """How many rows have each tuple: columns tuple and n."""
-    made = table.group_by("tuple").aggregate([([], "count_all")])
-    return pa.table({"tuple": made["tuple"], "n": made["count_all"].cast(pa.int64())})
+def counted(new: pa.Table, old: pa.Table) -> pa.Table:
+    """How many rows of both have each tuple, and how many of `old`: columns tuple, n, before."""
+    both = pa.concat_tables(
+        [
+            pa.table({"tuple": some["tuple"], "before": pa.repeat(before, len(some))})
+            for some, before in ((new, 0), (old, 1))
+        ]
+    )
+    made = both.group_by("tuple").aggregate([([], "count_all"), ("before", "sum")])
+    return pa.table(
+        {
+            "tuple": made["tuple"],
+            "n": made["count_all"].cast(pa.int64()),
+            "before": made["before_sum"].cast(pa.int64()),
+        }
+    )
 
 
 def crowded(counts: pa.Table, some: pa.Table, cap: int) -> pa.Table:
-    """Of the tuples of `some`, those that more than `cap` items have: tuple, and crowd."""
+    """Of the tuples of `some`, those that more than `cap` items have: tuple, crowd, before."""
     full = counts.filter(pc.greater(counts["n"], cap))
     here = full.filter(pc.is_in(full["tuple"], value_set=pc.unique(some["tuple"])))
-    return here.rename_columns(["tuple", "crowd"])
+    return here.rename_columns(["tuple", "crowd", "before"])
 
 
 def contending(frame: pa.Table, base: pa.Table, crowds: Sequence[pa.Table]) -> pa.Table:
-    """Rows of `frame` whose tuple is crowded, with that and its number of items.
+    """Rows of `frame` whose tuple is crowded, with that, its items, and the published of these.
 
     `frame` and `base` hold the same items in the same order.
     """
@@ -37,11 +49,16 @@ def contending(frame: pa.Table, base: pa.Table, crowds: Sequence[pa.Table]) -> p
     made = frame.take(pa.array(rows))
     made = made.append_column("tuple", base["tuple"].take(pa.array(rows)))
     made = made.append_column("bucket", base["bucket"].take(pa.array(rows)))
-    return made.append_column("crowd", crowd["crowd"].take(at))
+    for name in ("crowd", "before"):
+        made = made.append_column(name, crowd[name].take(at))
+    return made
 
 
 def ranked(table: pa.Table) -> pa.Table:
-    """Items with all others of their tuples, and their rank among these, from 1: column rank."""
+    """Items with all others of their tuples that are new, and their rank in these: column rank.
+
+    It counts from 1, behind the published items of the tuple.
+    """
     n = table.num_rows
     keys = pa.table(
         {
@@ -60,6 +77,7 @@ def ranked(table: pa.Table) -> pa.Table:
         starts = np.flatnonzero(np.diff(number[by_tuple], prepend=-1))
         lengths = np.diff(starts, append=n)
         rank[by_tuple] = np.arange(n) - np.repeat(starts, lengths) + 1
+        rank += table["before"].to_numpy()
     return table.append_column("rank", pa.array(rank))
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 
 from dqindex.errors import InputError
 from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns, choose_columns
 
+# Parts of what is exchanged, for each CPU.
+PARTS_A_CPU = 2
 # References to tables.
 Tables = list[Any]
 Change = Callable[..., pa.Table]
@@ -45,6 +47,16 @@ def _renamed(table: pa.Table, columns: Columns) -> pa.Table:
     if columns.priority is not None:
         made[PRIORITY] = table[columns.priority].cast(pa.float64(), safe=False)
     return pa.table(made)
+
+
+def blocks_of(ds: Any) -> Tables:
+    """References to the blocks of a Dataset, as tables."""
+    return [one for one in ds.to_arrow_refs() if one is not None]
+
+
+def parts_here() -> int:
+    """Into how many parts the cluster cuts what it exchanges."""
+    return max(1, int(PARTS_A_CPU * ray.cluster_resources().get("CPU", 1)))
 
 
 def _called(function: Change, *parts: Any) -> Any:
@@ -86,8 +98,15 @@ def whole(function: Change, fixed: Sequence[Any], *pieces: pa.Table) -> pa.Table
 def grouped(column: str, function: Change, *pieces: Any) -> pa.Table:
     """`function` of the rows with each value of `column`, and of the first piece."""
     fixed, tables = pieces[0], pa.concat_tables(pieces[1:])
-    made = [
-        function(tables.filter(pc.equal(tables[column], value)), fixed)
-        for value in pc.unique(tables[column]).to_pylist()
-    ]
+    made = [function(group, fixed) for group in groups_of(tables, column)]
     return pa.concat_tables([tables.schema.empty_table(), *made])
+
+
+def groups_of(table: pa.Table, column: str) -> Iterator[pa.Table]:
+    """The rows with each value of `column`."""
+    numbers = table[column].to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    ordered = table.take(pa.array(order))
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    for start, size in zip(starts, np.diff(starts, append=len(order)), strict=True):
+        yield ordered.slice(start, size)

@@ -1,4 +1,4 @@
-"""The same models, maps and indexes from Spark: `fit`, `encode`, `semantic_ids`, `build_index`.
+"""The same models, maps and indexes from Spark.
 
 Each takes a `pyspark.sql.DataFrame` with a column of ids and one of vectors (arrays of numbers),
 and gives, whatever its partitions and their order, what one machine gives of the same rows. Needs
@@ -16,8 +16,10 @@ except ImportError:
         "dqindex.spark needs pyspark; install it: pip install 'dqindex[spark]'"
     ) from None
 
+from dqindex.spark.append import append
 from dqindex.spark.index import build_index
 from dqindex.spark.models import encode, fit
+from dqindex.spark.quality import evaluate, linkage
 from dqindex.spark.sids import semantic_ids
 
-__all__ = ["build_index", "encode", "fit", "semantic_ids"]
+__all__ = ["append", "build_index", "encode", "evaluate", "fit", "linkage", "semantic_ids"]

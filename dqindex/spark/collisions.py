@@ -1,0 +1,126 @@
+"""Tuples of the items of a DataFrame, and how they become unique."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from dqindex._types import Progress
+from dqindex.partitions.coding import PLACE_ITEMS, addressed, based, measured, published
+from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns
+from dqindex.partitions.how import How
+from dqindex.partitions.maps import schema_of as schema_of_map
+from dqindex.partitions.settings import refuse_repeated
+from dqindex.quantizer.model import DQModel
+from dqindex.sids.letters import schema_of
+from dqindex.sids.rounds import resolve
+from dqindex.spark.frames import held, mapped
+from dqindex.spark.post import SparkPost
+
+
+def check_distinct(frame: DataFrame) -> None:
+    """Refuse ids that stand more than once.
+
+    Raises
+    ------
+    InputError
+    """
+    twice = frame.groupBy(ID).count().filter("count > 1")
+    first = twice.orderBy(ID).limit(1).collect()
+    if first:
+        refuse_repeated(twice.count(), *first[0])
+
+
+def based_of(frame: DataFrame, model: DQModel, columns: Columns) -> DataFrame:
+    """Ids, base tuples and their distortions, made once."""
+    schema = pa.schema([(ID, columns.kind), ("tuple", pa.binary()), ("distortion", pa.float32())])
+    return held(mapped(frame.select(ID, VECTOR), partial(based, model=model), schema))
+
+
+def published_of(
+    base: DataFrame,
+    frame: DataFrame,
+    columns: Columns,
+    how: How,
+    report: Progress,
+    before: DataFrame | None = None,
+) -> DataFrame:
+    """The map of the items of `base`, whose tuples are made unique in their way.
+
+    Parameters
+    ----------
+    base : DataFrame
+        From `based_of`.
+    frame : DataFrame
+        Their ids, vectors and priorities.
+    columns : Columns
+    how : How
+    report : callable
+    before : DataFrame, optional
+        A column tuple: one row for each item that is published already.
+    """
+    found = _resolved(base, frame, columns, how, report, before)
+    sizes = how.model.code_sizes()
+    return mapped(found, partial(published, sizes=sizes), schema_of_map(columns.kind))
+
+
+def _resolved(
+    base: DataFrame,
+    frame: DataFrame,
+    columns: Columns,
+    how: How,
+    report: Progress,
+    before: DataFrame | None,
+) -> DataFrame:
+    """`base` with the columns that `published` reads for its way of making tuples unique."""
+    model, unique, cap, keep = how
+    if unique == "none":
+        return base
+    counts = held(_counted(base, before))
+    ranked = _ranked(base, frame, counts.filter(F.col("n") > cap), model)
+    if unique == "suffix":
+        last = ranked.select(ID, (F.col("rank") - 1).cast("int").alias("suffix"))
+        return base.join(last, ID, "left").fillna({"suffix": 0})
+    waiting = held(ranked.filter(F.col("rank") > cap).drop("rank", "before"))
+    places = -(-waiting.count() // PLACE_ITEMS)
+    if not places:
+        return base
+    schema = schema_of(columns.kind)
+    sizes = model.code_sizes()
+    items = mapped(
+        waiting,
+        partial(addressed, sizes=sizes, keep=keep, places=places, kind=columns.kind),
+        schema,
+    )
+    post = SparkPost(model, cap, keep, counts, places, schema)
+    wishes = resolve(post, held(items), report)
+    granted = wishes.select(F.col("id").alias(ID), F.col("tuple").alias("wanted"), F.col("lost"))
+    return base.join(granted, ID, "left")
+
+
+def _counted(base: DataFrame, before: DataFrame | None) -> DataFrame:
+    """How many items each tuple has, and how many of them are published: tuple, n, before."""
+    both = base.select("tuple", F.lit(0).alias("before"))
+    if before is not None:
+        both = both.unionByName(before.select("tuple", F.lit(1).alias("before")))
+    return both.groupBy("tuple").agg(F.count("*").alias("n"), F.sum("before").alias("before"))
+
+
+def _ranked(base: DataFrame, frame: DataFrame, crowded: DataFrame, model: DQModel) -> DataFrame:
+    """The items of crowded tuples, with their vectors, and their rank in the tuple.
+
+    It counts from 1, behind the published items of the tuple.
+    """
+    shared = base.join(crowded.withColumnRenamed("n", "crowd"), "tuple").drop("distortion")
+    whole = shared.join(frame, ID)
+    schema = to_arrow_schema(whole.schema).append(pa.field("exact", pa.float64()))
+    exact = mapped(whole, partial(measured, model=model), schema)
+    order: list[Column] = [F.col("exact"), F.col(ID)]
+    if PRIORITY in frame.columns:
+        order.insert(0, F.col(PRIORITY).desc())
+    window = Window.partitionBy("tuple").orderBy(*order)
+    return exact.withColumn("rank", F.col("before") + F.row_number().over(window))
