@@ -1,9 +1,12 @@
-"""Time and memory of Spark on this machine, from vectors in Parquet to a unique map and an index.
+"""What Spark takes on this machine, from vectors in Parquet to a unique map and an index.
 
     python benchmarks/cluster.py [--rows 1000000 --rows 10000000] [--dim 96]
 
-Spark runs as local[2], its driver and executors in one JVM of 1 GiB; the peak of the driver's
-Python is told beside it. Each size runs in a process of its own. Figures go to stdout, as JSON.
+Spark runs as local[2]: its driver and its executor are one JVM, of 1 GiB, which has two tasks at a
+time, each with a Python worker beside it. Each size runs in a process of its own, on vectors that
+are generated. The resident memory of the JVM, of the driver's Python and of the workers is read
+from /proc five times a second, as is the CPU that they use; bytes that are shuffled, and seconds of
+tasks, are what Spark counts of each stage.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import common
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +30,9 @@ import pyarrow.parquet as pq
 # Vectors that are generated at a time.
 PART_ROWS = 250_000
 CENTRES = 20_000
+MIB = 2**20
+WATCHED_SECONDS = 0.2
+JVM = "1g"
 
 
 def write_vectors(folder: Path, rows: int, dim: int) -> None:
@@ -45,45 +52,157 @@ def write_vectors(folder: Path, rows: int, dim: int) -> None:
         pq.write_table(table, folder / f"part-{start:012d}.parquet")
 
 
-def measured(rows: int, dim: int, spec: str, sender: Any) -> None:
-    """Send the seconds of each step, and the peak of this process."""
+class Watch(threading.Thread):
+    """What the processes below this one use, by what they are: memory at most, and CPU so far."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peaks = {"driver_python": 0, "jvm": 0, "worker_python": 0}
+        self._used: dict[int, tuple[str, float]] = {}
+        self._page, self._ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Look until it is `done`."""
+        while not self.done.wait(WATCHED_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        for pid, (kind, fields) in self._processes().items():
+            self.peaks[kind] = max(self.peaks[kind], int(fields[21]) * self._page)
+            used = (int(fields[11]) + int(fields[12])) / self._ticks
+            self._used[pid] = (kind, used)
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of each kind, of all processes that were seen."""
+        self.look()
+        found = dict.fromkeys(self.peaks, 0.0)
+        for kind, used in list(self._used.values()):
+            found[kind] += used
+        return found
+
+    @staticmethod
+    def _processes() -> dict[int, tuple[str, list[str]]]:
+        """The process and those below: what each is, and what /proc says behind its name."""
+        every = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text()
+                except OSError:
+                    continue  # It has ended.
+                name = stat.partition("(")[2].rpartition(")")[0]
+                every[int(entry.name)] = (name, stat.rpartition(")")[2].split())
+        found = {os.getpid(): ("driver_python", every[os.getpid()][1])}
+        more = True
+        while more:
+            more = False
+            for pid, (name, fields) in every.items():
+                if int(fields[1]) in found and pid not in found:
+                    kind = "jvm" if name == "java" else "worker_python"
+                    found[pid], more = (kind, fields), True
+        return found
+
+
+class Steps:
+    """Seconds of each step, and what Spark counts of its stages."""
+
+    def __init__(self, session: Any, watch: Watch) -> None:
+        self._context, self._watch = session.sparkContext, watch
+        self._seen: set[int] = set()
+        self.found: dict[str, Any] = {}
+
+    def measure(self, name: str, work: Any) -> Any:
+        """Do `work`."""
+        begun, before = time.perf_counter(), self._watch.cpu_seconds()
+        made = work()
+        seconds = time.perf_counter() - begun
+        used = self._watch.cpu_seconds()
+        stages = [one for one in self._stages() if one.stageId() not in self._seen]
+        self._seen |= {one.stageId() for one in stages}
+        self.found[name] = {
+            "seconds": round(seconds, 1),
+            "task_seconds": round(sum(one.executorRunTime() for one in stages) / 1000, 1),
+            "cpu_seconds": {kind: round(now - before[kind], 1) for kind, now in used.items()},
+            "shuffled_mib": round(sum(one.shuffleWriteBytes() for one in stages) / MIB, 1),
+            "spilled_mib": round(sum(one.diskBytesSpilled() for one in stages) / MIB, 1),
+            "tasks": sum(one.numCompleteTasks() for one in stages),
+        }
+        return made
+
+    def _stages(self) -> list[Any]:
+        gateway = self._context._gateway
+        none, no_quantiles = (
+            gateway.jvm.java.util.ArrayList(),
+            gateway.new_array(gateway.jvm.double, 0),
+        )
+        store = self._context._jsc.sc().statusStore()
+        found = store.stageList(None, False, False, no_quantiles, none)
+        return [found.apply(place) for place in range(found.size())]
+
+
+def new_session(folder: Path) -> Any:
+    """Spark, with its driver and executors in one JVM of 1 GiB."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     from pyspark.sql import SparkSession
 
-    from dqindex import spark as engine
+    settings = {
+        "spark.driver.memory": JVM,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.local.dir": str(folder / "spark"),
+        "spark.sql.shuffle.partitions": "64",
+        "spark.ui.enabled": "false",
+        "spark.ui.retainedStages": "100000",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+    }
+    builder = SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
 
-    found: dict[str, Any] = {"rows": rows, "dim": dim}
+
+def measured(rows: int, dim: int, spec: str, sender: Any) -> None:
+    """Send the figures of one size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "items").mkdir()
         write_vectors(folder / "items", rows, dim)
-        session = (
-            SparkSession.builder.master("local[2]")
-            .config("spark.driver.memory", "1g")
-            .config("spark.ui.enabled", "false")
-            .config("spark.local.dir", str(folder / "spark"))
-            .getOrCreate()
-        )
+        watch = Watch()
+        session = new_session(folder)
+        watch.start()
+
+        from dqindex import spark as engine
+
         frame = session.read.parquet(str(folder / "items"))
-        rounds = []
+        steps, rounds = Steps(session, watch), []
 
-        def step(what: str, work: Any) -> Any:
-            begun = time.perf_counter()
-            made = work()
-            found[what] = round(time.perf_counter() - begun, 1)
-            return made
+        def told(what: str, done: int, total: int) -> None:
+            rounds.append(what)
 
-        model = step("fit", lambda: engine.fit(frame, n_subspaces=8, n_codewords=256))
-        step(
-            "sids",
-            lambda: engine.semantic_ids(
-                frame, model=model, progress=lambda what, done, total: rounds.append(what)
-            ).write.parquet(str(folder / "sids")),
-        )
+        def make_map() -> None:
+            made = engine.semantic_ids(frame, model=model, progress=told)
+            made.write.parquet(str(folder / "sids"))
+
+        model = steps.measure("fit", lambda: engine.fit(frame, n_subspaces=8, n_codewords=256))
+        steps.measure("sids", make_map)
+        index = steps.measure("index", lambda: engine.build_index(frame, spec, folder / "index"))
+        found: dict[str, Any] = {"rows": rows, "dim": dim, **steps.found}
         found["rounds"] = rounds.count("round")
-        step("index", lambda: engine.build_index(frame, spec, folder / "index"))
+        found["partitions"] = frame.rdd.getNumPartitions()
+        sids = session.read.parquet(str(folder / "sids"))
+        found["moved"] = sids.filter("codes != base_codes").count()
+        found["distinct"] = sids.select("codes").distinct().count()
+        found["index_vectors"] = index.n
+        found["index_mib"] = round(
+            sum(file.stat().st_size for file in (folder / "index").iterdir()) / MIB, 1
+        )
         session.stop()
-    found["driver_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        watch.done.set()
+        watch.join()
+        found["peak_mib"] = {kind: peak // MIB for kind, peak in watch.peaks.items()}
     sender.send(found)
 
 
@@ -96,7 +215,7 @@ def main() -> None:
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     results = []
-    for rows in arguments.rows or [1_000_000, 10_000_000]:
+    for rows in arguments.rows or [1_000_000, 3_000_000, 10_000_000]:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(
             target=measured, args=(rows, arguments.dim, arguments.spec, sender)
@@ -106,7 +225,8 @@ def main() -> None:
         results.append(receiver.recv())
         process.join()
         print(json.dumps(results[-1]), file=sys.stderr)
-    json.dump(results, sys.stdout, indent=1)
+    settings = {"spec": arguments.spec, "codes": [256] * 8, "master": "local[2]", "jvm": JVM}
+    print(common.write("cluster", results, **settings))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+import threading
 import warnings
 
 import numpy as np
@@ -19,6 +21,7 @@ from distributed import (
     assert_figures,
     assert_same_map,
     by_id,
+    catalogue_of,
     edges_of,
     in_order_of_ids,
     local_edges,
@@ -28,7 +31,15 @@ from distributed import (
 
 import dqindex
 from dqindex import open_index
-from dqindex.errors import InputError, IntegrityError, NonFiniteError, RangeError
+from dqindex.cli import main
+from dqindex.errors import (
+    BusyError,
+    InputError,
+    IntegrityError,
+    NonFiniteError,
+    RangeError,
+    StorageError,
+)
 from dqindex.quantizer.family import new_model
 
 pytest.importorskip("pyspark", reason="the extra 'spark' is not installed")
@@ -65,6 +76,9 @@ def session():
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.adaptive.enabled", "true")
+        # Code that runs once is not worth compiling well.
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        .config("spark.sql.codegen.wholeStage", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.log.level", "OFF")
         .getOrCreate()
@@ -86,31 +100,36 @@ def frame_of(session, table, partitions):
     return frame.repartition(partitions, *by).localCheckpoint()
 
 
-def failing_once(frame):
-    """The same rows; the task of the first partition loses its first attempt."""
+def failing_once(frame, marker, how):
+    """The same rows; the first task that finds no `marker` is lost with its process, or fails."""
 
     def run(batches):
-        from pyspark import TaskContext
-
-        task = TaskContext.get()
-        if task.partitionId() == 0 and task.attemptNumber() == 0:
-            raise OSError("the machine was lost")
-        yield from batches
+        try:
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            yield from batches
+            return
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError("the machine was lost")
 
     return frame.mapInArrow(run, frame.schema)
 
 
 @pytest.mark.parametrize(("family", "partitions"), [("dq", 16), ("coarse", 1), ("rq", 7)])
-def test_a_map_is_that_of_one_machine(session, catalogue, family, partitions, pytestconfig):
+def test_a_map_is_that_of_one_machine(
+    session, catalogue, family, partitions, pytestconfig, tmp_path
+):
     if partitions == 16 and pytestconfig.getoption("--long"):
         partitions = 64
     frame = frame_of(session, catalogue, partitions)
     settings = FAMILIES[family]
     local = dqindex.semantic_ids(catalogue, **settings)
     if family == "rq":
-        frame = failing_once(frame)
+        frame = failing_once(frame, tmp_path / "failed", "raised")
     model = engine.fit(frame, **settings)
     assert model.to_bytes() == local.model.to_bytes()
+    assert (tmp_path / "failed").exists() == (family == "rq")
     rounds = []
     made = engine.semantic_ids(
         frame, model=model, progress=lambda what, done, total: rounds.append(what)
@@ -160,7 +179,11 @@ def test_new_items_are_appended(session, catalogue, tmp_path, unique, where):
         before, given = frame_of(session, old, 2), {**given, **how, "model": sids.model}
     else:
         before = sids if where == "memory" else tmp_path / "map.parquet"
+    marker = tmp_path / "killed"
+    if where == "table":
+        frame = failing_once(frame, marker, "killed")
     whole, delta = engine.append(before, frame, **given)
+    assert marker.exists() == (where == "table")
     assert_appended(whole.toArrow(), delta.toArrow(), sids, new, priority)
 
 
@@ -184,6 +207,24 @@ def test_what_can_not_be_appended_is_refused(session, catalogue, tmp_path):
         engine.append(rows, frame)
     with pytest.raises(InputError, match="the map has no column 'base_codes'"):
         engine.append(rows.drop("base_codes"), frame)
+
+
+def test_one_tuple_with_very_many_items(session, catalogue, pytestconfig):
+    """Near each other or the same; most partitions hold nothing else, and some hold nothing."""
+    vectors = np.array(catalogue["vector"].to_pylist(), dtype=np.float32)[:900]
+    vectors[100:] = vectors[100]
+    vectors[100:160] += 1e-5 * np.arange(60)[:, None]
+    table = catalogue_of(vectors, np.arange(900) * 7 % 900)
+    model = new_model("dq", 3, 16).fit(catalogue)
+    ways = ["reassign", "suffix"] if pytestconfig.getoption("--long") else ["suffix"]
+    for how in ({"unique": one} for one in ways):
+        local = dqindex.semantic_ids(table, model=model, **how)
+        made = engine.semantic_ids(frame_of(session, table, 5), model=model, **how)
+        assert_same_map(made.toArrow(), local)
+    rows = session.createDataFrame(local.table().replace_schema_metadata(None))
+    found = engine.evaluate(rows)
+    assert found["before"]["largest_group"] >= 740
+    assert_figures(found["before"], in_order_of_ids(local).evaluate()["before"])
 
 
 def test_figures_and_edges_are_those_of_one_machine(session, catalogue):
@@ -219,11 +260,20 @@ def test_an_index_is_that_of_one_machine(session, catalogue, tmp_path, metric, s
 @pytest.mark.parametrize(
     ("value", "kind", "words"), [(np.nan, NonFiniteError, "NaN"), (1e12, RangeError, "norm above")]
 )
-def test_a_bad_row_is_named_by_its_id(session, catalogue, value, kind, words):
+def test_a_bad_row_is_named_by_its_id(session, catalogue, value, kind, words, tmp_path):
     frame = frame_of(session, with_value(catalogue.slice(0, 200), value), 3)
     bad = catalogue["item_id"][33].as_py()
-    with pytest.raises(kind, match=rf"{words}.*its id: {bad}\)"):
-        engine.fit(frame, n_subspaces=2, n_codewords=4)
+    model = new_model("dq", 2, 30).fit(catalogue)
+    tasks = [
+        lambda: engine.fit(frame, n_subspaces=2, n_codewords=4),
+        lambda: engine.semantic_ids(frame, model=model),
+        lambda: engine.build_index(frame, "DQ4,PQ4", tmp_path / "index"),
+        lambda: engine.append(dqindex.semantic_ids(catalogue, model=model, unique="none"), frame),
+    ]
+    for task in tasks if value != value else tasks[:1]:
+        with pytest.raises(kind, match=rf"{words}.*its id: {bad}\)"):
+            task()
+    assert not (tmp_path / "index").exists()
 
 
 def test_what_can_not_be_is_refused_before_the_work(session, catalogue):
@@ -250,3 +300,62 @@ def test_what_can_not_be_is_refused_before_the_work(session, catalogue):
         engine.fit(frame.filter("item_id < 0"))
     with pytest.raises(dqindex.errors.SpecError):
         engine.build_index(frame, "DQ3,Nothing", "unused")
+
+
+def test_two_jobs_onto_one_index(session, catalogue, tmp_path):
+    """One publishes a whole index; the other too, or it says that it could not."""
+    frame = frame_of(session, catalogue.slice(0, 400), 2)
+    outcomes = []
+
+    def build(seed):
+        try:
+            outcomes.append(engine.build_index(frame, "DQ4,PQ4", tmp_path / "index", seed=seed))
+        except (BusyError, StorageError) as error:
+            outcomes.append(error)
+
+    jobs = [threading.Thread(target=build, args=(seed,)) for seed in (1, 2)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    made = [one for one in outcomes if not isinstance(one, Exception)]
+    assert len(outcomes) == 2
+    assert made
+    again = open_index(tmp_path / "index")
+    assert sorted(again.names.array.to_pylist()) == sorted(catalogue["item_id"].to_pylist()[:400])
+    assert again.training in {one.training for one in made}
+
+
+def test_tables_from_the_command_line(session, catalogue, tmp_path, capsys):
+    """`dqindex spark` in the session that is there, as spark-submit starts one."""
+    sids, new, _ = published(catalogue.slice(0, 300), "reassign", tmp_path / "map.parquet")
+    old = catalogue.filter(pa.compute.is_in(catalogue["item_id"], value_set=sids.ids))
+    session.createDataFrame(old).write.parquet(str(tmp_path / "items"))
+    session.createDataFrame(new).write.parquet(str(tmp_path / "new"))
+    model = str(tmp_path / "model.safetensors")
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            main(["spark", *map(str, words)])
+        return stop.value.code, capsys.readouterr()
+
+    def rows(name):
+        return session.read.parquet(str(tmp_path / name)).toArrow()
+
+    main(["spark", "fit", str(tmp_path / "items"), "-o", model, "-L", "3", "-K", "10"])
+    under = dqindex.DQModel.load(model)
+    local = dqindex.semantic_ids(old, model=under)
+    made = [tmp_path / "items", "-o", tmp_path / "sids", "--model", model]
+    main(["spark", "extract", *map(str, made)])
+    assert_same_map(rows("sids"), local)
+    code, said = run("extract", *made)
+    assert code == 1
+    assert "can't be written by Spark" in said.err
+    added = [tmp_path / "sids", tmp_path / "new", "-o", tmp_path / "more", "--model", model]
+    main(["spark", "append", *map(str, added)])
+    assert_same_map(rows("more"), local.append(new)[1])
+    code, said = run("extract", tmp_path / "nothing", "-o", tmp_path / "x", "--model", model)
+    assert code == 1
+    [line] = [one for one in said.err.splitlines() if "SQL config" not in one]
+    assert line.startswith("error: ")
+    assert "can't be read by Spark" in line

@@ -25,6 +25,7 @@ COMMANDS = {
     "search": "Find the nearest neighbours of queries.",
     "info": "Describe a model, an index or a map of semantic IDs.",
     "sids": "Semantic IDs: extract, append, refit, evaluate, lookup, export, neighbors.",
+    "spark": "Models and semantic IDs of tables on many machines: fit, extract, append.",
     "bench": "Measure indexes, ours and the peers', and show what was measured.",
     "validate": "Check, on your vectors, that DQ-VAE is PQ.",
     "fit": "Learn a model: rotation and codebooks.",

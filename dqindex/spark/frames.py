@@ -51,9 +51,11 @@ def mapped(df: DataFrame, change: Change, schema: pa.Schema) -> DataFrame:
 
 def grouped(df: DataFrame, column: str, change: Change, schema: pa.Schema) -> DataFrame:
     """`change` of all rows with one value of `column`, for each value."""
+    given = to_arrow_schema(df.schema)
 
     def run(table: pa.Table) -> pa.Table:
-        return change(table.select(schema.names).cast(schema)).cast(schema)
+        made = change(table.select(given.names).cast(given))
+        return made.select(schema.names).cast(schema)
 
     return df.groupBy(column).applyInArrow(run, from_arrow_schema(schema))
 

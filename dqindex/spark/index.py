@@ -17,7 +17,7 @@ from dqindex.index.index import DQIndex
 from dqindex.partitions.columns import ID, VECTOR
 from dqindex.partitions.shards import Shipped, merge_shards, shard, shipped
 from dqindex.quantizer.balance import OBJECTIVES
-from dqindex.spark.frames import read_columns
+from dqindex.spark.frames import held, read_columns
 from dqindex.spark.models import sample_of, surveyed
 
 SHARD = pa.schema([("index", pa.binary()), ("ids", pa.binary())])
@@ -102,8 +102,10 @@ def build_index(
                 schema=SHARD,
             )
 
-    rows = frame.select(ID, VECTOR).mapInArrow(fill, from_arrow_schema(SHARD))
-    merged = merge_shards(_shards(rows, like))
+    # Made by all executors at once: the driver, which asks for them one by one, would else wait for
+    # one at a time.
+    shards = held(frame.select(ID, VECTOR).mapInArrow(fill, from_arrow_schema(SHARD)))
+    merged = merge_shards(_shards(shards, like))
     merged.save(path)
     return merged
 
