@@ -19,7 +19,7 @@ from dqindex.ray.tables import blocks_of, parts_here, read_columns
 
 @checked(
     model=or_none(instance(DQModel)),
-    code_sizes=or_none(integers(1)),
+    code_sizes=or_none(integers(integer(1))),
     seed=integer(0),
     vector_column=or_none(text()),
     id_column=or_none(text()),

@@ -20,7 +20,7 @@ from dqindex.spark.models import surveyed
 
 @checked(
     model=or_none(instance(DQModel)),
-    code_sizes=or_none(integers(1)),
+    code_sizes=or_none(integers(integer(1))),
     seed=integer(0),
     vector_column=or_none(text()),
     id_column=or_none(text()),
