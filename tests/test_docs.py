@@ -133,7 +133,7 @@ def test_every_public_name_has_its_place_in_the_reference():
         "dqindex.errors",
     }
     names |= {f"dqindex.errors.{name}" for name, kind in vars(errors).items() if is_public(kind)}
-    engines = ("build_index", "encode", "fit", "semantic_ids")
+    engines = ("append", "build_index", "encode", "evaluate", "fit", "linkage", "semantic_ids")
     names |= {f"dqindex.{engine}.{name}" for engine in ("spark", "ray") for name in engines}
     text = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
     shown = re.findall(r"^::: (\S+)$", text, re.M)
