@@ -31,10 +31,15 @@ class Catalogue:
         Whether the lists hold ids.
     spec : str
         For messages.
+    score_aware : float
+        Weight of the codes: `dqindex.quantizer.score_aware`.
     """
 
-    def __init__(self, index: Any, names: Names, embedded: bool, spec: str) -> None:
+    def __init__(
+        self, index: Any, names: Names, embedded: bool, spec: str, score_aware: float
+    ) -> None:
         self.index, self.names, self.embedded, self.spec = index, names, embedded, spec
+        self.score_aware = score_aware
 
     @contextmanager
     def _by_rows(self) -> Iterator[None]:
@@ -59,7 +64,7 @@ class Catalogue:
     def _append(self, source: VectorSource, block_rows: int | None, report: Progress) -> None:
         before, done = int(self.index.ntotal), 0
         try:
-            for added in add_blocks(self.index, source.blocks(block_rows)):
+            for added in add_blocks(self.index, source.blocks(block_rows), self.score_aware):
                 done += added
                 report("add", done, source.n)
         except BaseException:

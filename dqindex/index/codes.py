@@ -90,8 +90,11 @@ def list_ids(lists: Any, number: int) -> Int64:
     return ids
 
 
-def list_codes(index: Any, number: int) -> Bytes:
-    """The codes in a list of an IVF, shape (n, bytes): a view, or a copy of what is interleaved."""
+def list_codes(index: Any, number: int, first: int = 0) -> Bytes:
+    """The codes in a list of an IVF, shape (n, bytes): a view, or a copy of what is interleaved.
+
+    Of a fast-scan index, from the block `first` on.
+    """
     lists = lists_of(index)
     size = lists.list_size(number)
     if isinstance(index, FAST_LISTS):
@@ -99,7 +102,8 @@ def list_codes(index: Any, number: int) -> Bytes:
         if not size:
             return np.empty((0, layout.width), dtype=np.uint8)
         held = -(-size // layout.rows) * layout.block
-        return layout.unpack(faiss.rev_swig_ptr(lists.get_codes(number), held))[:size]
+        blocks = faiss.rev_swig_ptr(lists.get_codes(number), held)[first * layout.block :]
+        return layout.unpack(blocks)[: size - first * layout.rows]
     if not size:
         return np.empty((0, lists.code_size), dtype=np.uint8)
     flat = faiss.rev_swig_ptr(lists.get_codes(number), size * lists.code_size)
@@ -118,11 +122,27 @@ def append_list(index: Any, number: int, ids: Int64, codes: Bytes) -> None:
     if not len(ids):
         return
     lists = lists_of(index)
-    if isinstance(index, FAST_LISTS) and lists.list_size(number):
-        ids = np.concatenate([list_ids(lists, number), ids])
-        codes = np.concatenate([list_codes(index, number), codes])
-        lists.resize(number, 0)
-    _add_entries(index, lists, number, ids, codes)
+    if not isinstance(index, FAST_LISTS):
+        _add_entries(index, lists, number, ids, codes)
+        return
+    layout, size = layout_of(index), lists.list_size(number)
+    whole = size // layout.rows * layout.block
+    tail = list_codes(index, number, size // layout.rows)[: size % layout.rows]
+    lists.resize(number, size + len(ids))
+    list_ids(lists, number)[size:] = ids
+    held = -(-(size + len(ids)) // layout.rows) * layout.block
+    blocks = faiss.rev_swig_ptr(lists.get_codes(number), held)
+    blocks[whole:] = layout.pack(np.concatenate([tail, codes]))
+
+
+def append_entries(index: Any, numbers: Int64, codes: Bytes) -> None:
+    """Put rows behind those of an IVF of fast-scan codes: row i into the list ``numbers[i]``."""
+    index.set_direct_map_type(faiss.DirectMap.NoMap)
+    first, order = int(index.ntotal), np.argsort(numbers, kind="stable")
+    filled, starts = np.unique(numbers[order], return_index=True)
+    for number, rows in zip(filled, np.split(order, starts[1:]), strict=True):
+        append_list(index, int(number), first + rows, codes[rows])
+    index.ntotal = first + len(codes)
 
 
 def _add_entries(index: Any, lists: Any, number: int, ids: Int64, codes: Bytes) -> None:

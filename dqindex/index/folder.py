@@ -31,7 +31,7 @@ from dqindex.storage.files import (
 )
 from dqindex.storage.lock import exclusive
 from dqindex.storage.reading import open_regular, read_parquet, read_regular, sha256_of
-from dqindex.storage.records import Each, Format, Maybe, Named, Record, any_number, anything
+from dqindex.storage.records import Each, Format, Maybe, Named, Record, any_number
 from dqindex.storage.tables import write_table
 from dqindex.vectors.ids import check_ids
 
@@ -62,7 +62,8 @@ FORMAT = Format(
         "d": integer(1),
         "bytes_per_vector": number_at_least(0),
         "search_parameters": Named(number_at_least(0)),
-        "settings": Named(anything()),
+        # How `add` encodes depends on it; the others are told, and not used again.
+        "settings": {"score_aware": Maybe(number_at_least(1))},
         "transform": Maybe(
             {
                 "n_subspaces": integer(1),

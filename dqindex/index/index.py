@@ -30,6 +30,7 @@ from dqindex.index.labels import Labels, check_embeddable, relabel
 from dqindex.index.mapping import refuse_mapped
 from dqindex.index.names import Names
 from dqindex.index.saving import Version, check_version, manifest_of, write_files
+from dqindex.index.score_aware import score_aware_of
 from dqindex.index.searchable import SearchableIndex
 from dqindex.index.truth import Witness, check_true
 from dqindex.parallel.threads import thread_limit
@@ -53,7 +54,8 @@ class DQIndex(SearchableIndex):
     manifest : dict
         Spec, metric, n, d, settings, versions: what ``dqindex info --json`` prints.
     model : DQModel or None
-        Transform and codebooks, for specs that start with DQ and end in PQ.
+        Transform and codebooks, for specs that start with DQ and end in PQ. It decodes the codes
+        of the index; score-aware ones are not those that it would give.
     training_seconds : dict
         Seconds of each part of the training; empty for an index that was opened.
     mapped : bool
@@ -229,7 +231,8 @@ class DQIndex(SearchableIndex):
         if self.mapped:
             refuse_mapped()
         self._check_true()
-        catalogue = Catalogue(self.index, self._names, self.embeds_ids, self.spec)
+        aware = score_aware_of(self.manifest)
+        catalogue = Catalogue(self.index, self._names, self.embeds_ids, self.spec, aware)
         self._known_places, self._published = None, None
         try:
             yield catalogue

@@ -15,6 +15,7 @@ import numpy as np
 from dqindex._types import Float32
 from dqindex.index.adding import coarse_residuals
 from dqindex.index.anatomy import Anatomy
+from dqindex.index.score_aware import origin_of
 from dqindex.index.spec import IndexSpec
 from dqindex.index.steps import Steps
 from dqindex.parallel.pieces import pieces
@@ -24,6 +25,7 @@ from dqindex.quantizer.kmeans import train_kmeans
 from dqindex.quantizer.moments import Moments
 from dqindex.quantizer.nearest import nearest, nearest_in_pieces
 from dqindex.quantizer.polish import POLISH_ROWS, polish
+from dqindex.quantizer.score_aware import directions, train_score_aware
 from dqindex.quantizer.transform import DQTransform
 
 # Training vectors a coarse centroid and a codeword, where there are as many. Measured on GloVe
@@ -39,6 +41,8 @@ CODEBOOK_ITERATIONS = 10
 # From the codebooks that polish leaves.
 POLISHED_ITERATIONS = 5
 BLOCK_ROWS = 16384
+# Training vectors a codeword of score-aware codes, and of all codewords.
+AWARE_POINTS, LEAST_AWARE_ROWS = 128, 8192
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Settings:
     polish : int
         Rounds, at most.
     seed : int
+    score_aware : float
+        Weight of an error along a vector; 1 for codes of the nearest codewords.
     """
 
     spec: IndexSpec
@@ -63,6 +69,7 @@ class Settings:
     covariance: str | None = None
     polish: int = 0
     seed: int = 0
+    score_aware: float = 1.0
 
     @property
     def inner_product(self) -> bool:
@@ -142,7 +149,12 @@ def learn_coarse(x: Float32, parts: Anatomy, seed: int, steps: Steps) -> Float32
 
 
 def learn_codebooks(
-    x: Float32, parts: Anatomy, start: list[Float32] | None, seed: int, steps: Steps
+    x: Float32,
+    parts: Anatomy,
+    start: list[Float32] | None,
+    seed: int,
+    steps: Steps,
+    eta: float = 1.0,
 ) -> ProductCodebooks:
     """Codebooks for what the PQ of `parts`, whose coarse quantizer is ready, encodes of `x`.
 
@@ -150,6 +162,8 @@ def learn_codebooks(
     ----------
     start : list of arrays or None
         Codebooks to start from.
+    eta : float
+        Weight of `dqindex.quantizer.score_aware`.
     """
     pq = parts.pq
     codebooks = ProductCodebooks(
@@ -164,12 +178,27 @@ def learn_codebooks(
         rows = subset(x, codebooks.training_rows(), seed + 2)
         if parts.encodes_residuals:
             rows = _residuals(rows, faiss.downcast_index(parts.ivf.quantizer))
-        return train_codebooks(
+        train_codebooks(
             codebooks,
             rows,
             start=start,
             progress=lambda _, done, total: steps.tell("codebooks", done, total),
         )
+    if eta > 1:
+        with steps.step("score-aware codebooks", pq.M):
+            _weigh_scores(codebooks, x, parts, seed, eta)
+    return codebooks
+
+
+def _weigh_scores(
+    codebooks: ProductCodebooks, x: Float32, parts: Anatomy, seed: int, eta: float
+) -> None:
+    """Move the codewords to where score-aware codes lose least."""
+    rows = subset(x, max(AWARE_POINTS * parts.pq.ksub, LEAST_AWARE_ROWS), seed + 4)
+    along = directions(rows - origin_of(parts.chain), eta)
+    if parts.encodes_residuals:
+        rows = _residuals(rows, faiss.downcast_index(parts.ivf.quantizer))
+    codebooks.codebooks_ = train_score_aware(rows, along, codebooks.codebooks_)
 
 
 def _residuals(rows: Float32, quantizer: faiss.Index) -> Float32:

@@ -115,7 +115,7 @@ def train(
     x, rotation = _train_chain(sample, parts, settings, steps)
     if parts.ivf is not None:
         _train_quantizer(x, parts, rotation, settings.seed, steps)
-    codebooks = _train_core(x, parts, rotation, settings.seed, steps)
+    codebooks = _train_core(x, parts, rotation, settings.seed, steps, settings.score_aware)
     if parts.refine is not None:
         with steps.step("refine", len(sample)):
             refined = sample
@@ -175,7 +175,12 @@ def _train_quantizer(
 
 
 def _train_core(
-    x: Float32, parts: Anatomy, rotation: Rotation | None, seed: int, steps: Steps
+    x: Float32,
+    parts: Anatomy,
+    rotation: Rotation | None,
+    seed: int,
+    steps: Steps,
+    eta: float = 1.0,
 ) -> ProductCodebooks | None:
     """Train what stores the vectors; the codebooks, where it is a PQ."""
     if parts.pq is None:
@@ -185,7 +190,7 @@ def _train_core(
                 parts.core.train(enough(x, parts))
         return None
     start = None if rotation is None else rotation.codebooks
-    codebooks = learn_codebooks(x, parts, start, seed, steps)
+    codebooks = learn_codebooks(x, parts, start, seed, steps, eta)
     with steps.step("codebooks", parts.pq.M):
         silence(parts)
         install_codebooks(parts, codebooks.codebooks_, x)
@@ -204,7 +209,7 @@ def _model(
     rotation: Rotation | None,
     codebooks: ProductCodebooks | None,
 ) -> DQModel | None:
-    """The model that makes the codes of the index; None where no model does."""
+    """The model whose codewords the codes of the index name; None where no model has them."""
     if rotation is None or codebooks is None or settings.spec.position != 0:
         return None
     if parts.encodes_residuals and rotation.coarse is None:

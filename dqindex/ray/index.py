@@ -9,7 +9,16 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none, text, unbounded
+from dqindex._parameters import (
+    callback,
+    checked,
+    integer,
+    number_at_least,
+    one_of,
+    or_none,
+    text,
+    unbounded,
+)
 from dqindex._parameters import path as a_path
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.index import build
@@ -26,6 +35,7 @@ from dqindex.ray.tables import call, read_columns
     metric=one_of(*METRICS),
     balance=one_of(*OBJECTIVES),
     polish=integer(0),
+    score_aware=number_at_least(1),
     seed=unbounded(0),
     vector_column=or_none(text()),
     id_column=or_none(text()),
@@ -40,6 +50,7 @@ def build_index(
     balance: str = "log-variance",
     covariance: str | None = None,
     polish: int = 0,
+    score_aware: float = 1.0,
     seed: int = 0,
     vector_column: str | None = None,
     id_column: str | None = None,
@@ -60,6 +71,7 @@ def build_index(
         balance=balance,
         covariance=covariance,
         polish=polish,
+        score_aware=score_aware,
         seed=seed,
         progress=progress or no_progress,
     )

@@ -10,7 +10,17 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dqindex._parameters import callback, checked, integer, one_of, or_none, path, text, unbounded
+from dqindex._parameters import (
+    callback,
+    checked,
+    integer,
+    number_at_least,
+    one_of,
+    or_none,
+    path,
+    text,
+    unbounded,
+)
 from dqindex._types import METRICS, Progress, no_progress
 from dqindex.index import build
 from dqindex.index.index import DQIndex
@@ -29,6 +39,7 @@ SHARD = pa.schema([("index", pa.binary()), ("ids", pa.binary())])
     metric=one_of(*METRICS),
     balance=one_of(*OBJECTIVES),
     polish=integer(0),
+    score_aware=number_at_least(1),
     seed=unbounded(0),
     vector_column=or_none(text()),
     id_column=or_none(text()),
@@ -43,6 +54,7 @@ def build_index(
     balance: str = "log-variance",
     covariance: str | None = None,
     polish: int = 0,
+    score_aware: float = 1.0,
     seed: int = 0,
     vector_column: str | None = None,
     id_column: str | None = None,
@@ -58,7 +70,7 @@ def build_index(
     Parameters
     ----------
     df : DataFrame
-    spec, metric, balance, covariance, polish, seed
+    spec, metric, balance, covariance, polish, score_aware, seed
         As in `dqindex.build_index`.
     path : path or URI
         As in `DQIndex.save`.
@@ -89,6 +101,7 @@ def build_index(
         balance=balance,
         covariance=covariance,
         polish=polish,
+        score_aware=score_aware,
         seed=seed,
         progress=progress or no_progress,
     )
