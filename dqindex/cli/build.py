@@ -12,6 +12,7 @@ from dqindex._types import Progress
 from dqindex.cli import options
 from dqindex.cli.terminal import progress, say, table
 from dqindex.index.build import build_index
+from dqindex.index.candidates import FAMILIES
 from dqindex.index.folder import write_folder
 from dqindex.index.index import DQIndex
 from dqindex.index.labels import check_embeddable
@@ -26,10 +27,12 @@ from dqindex.vectors import VectorSource
 TRAINING = (
     "spec",
     "target_recall",
+    "family",
     "metric",
     "balance",
     "covariance",
     "polish",
+    "score_aware",
     "train_rows",
     "seed",
 )
@@ -71,6 +74,13 @@ TRAINING = (
     metavar="B",
     help="With --target-recall: most bytes a vector, all counted.",
 )
+@click.option(
+    "--family",
+    type=click.Choice(FAMILIES),
+    default="all",
+    show_default=True,
+    help="With --target-recall: what is tried; dq leaves out what is FAISS's own.",
+)
 @options.metric("l2")
 @options.balance("log-variance")
 @click.option(
@@ -85,6 +95,15 @@ TRAINING = (
     show_default=True,
     help="Rounds of OPQ from the DQ start, at most: more recall where a code has few bits for many "
     "dimensions.",
+)
+@click.option(
+    "--score-aware",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="ETA",
+    help="For cosine and ip: weight of the error of a product code along its vector, which moves "
+    "scores; 2 to 4 find more in as many bytes, 1 is the nearest codeword.",
 )
 @click.option(
     "--train-rows",
@@ -159,6 +178,8 @@ def _check_usage(like: str | None, embed_ids: bool, settings: dict[str, Any]) ->
         raise click.UsageError("give --spec, --like, or --target-recall to have a spec chosen")
     if settings["max_bytes"] is not None and (target_recall is None or spec is not None):
         raise click.UsageError("--max-bytes is for --target-recall without --spec")
+    if settings["family"] != "all" and (target_recall is None or spec is not None):
+        raise click.UsageError("--family is for --target-recall without --spec")
     if embed_ids and spec is None and like is None:
         raise click.UsageError("--embed-ids needs --spec or --like: not every index can hold ids")
 
@@ -172,7 +193,9 @@ def _made(
 ) -> DQIndex:
     """The index that the options describe."""
     given = dict(settings)
-    spec, target_recall, most = (given.pop(name) for name in ("spec", "target_recall", "max_bytes"))
+    spec, target_recall, most, family = (
+        given.pop(name) for name in ("spec", "target_recall", "max_bytes", "family")
+    )
     if embed_ids and like is None:
         # Before hours of training: afterwards the index says the same.
         unmade = make_index(parse_spec(spec, source.d), source.d, given["metric"])
@@ -182,7 +205,13 @@ def _made(
         index = build_like(source, like, progress=report, **how)
     elif target_recall is not None:
         index = build_to_target(
-            source, target_recall, max_bytes=most, spec=spec, progress=report, **given
+            source,
+            target_recall,
+            max_bytes=most,
+            spec=spec,
+            family=family,
+            progress=report,
+            **given,
         )
     else:
         index = build_index(source, spec, progress=report, **given)
@@ -209,6 +238,7 @@ def _show_target(manifest: dict[str, Any]) -> None:
             for one in target["candidates"]
         ],
     )
+    say(f"chosen: {target['why']}")
     say(
         f"confirmed on all vectors: recall {target['confirmed_recall']:.3f} of "
         f"{target['confirmed_queries']} held-out queries, {target['qps_one_thread']:,.0f} a "

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from dqindex.index.weight import weight
 
+# Whose specs: all that are worth a try, or those with a DQ and what needs none.
+FAMILIES = ("all", "dq")
 # Fewer vectors than this are scanned: inverted lists would not pay.
 LEAST_FOR_LISTS = 10_000
 # Bytes of 8-bit codes where no limit says otherwise.
@@ -25,24 +27,24 @@ def fill(template: str, n: int) -> str:
     return template.replace("{lists}", str(lists_for(n)))
 
 
-def candidates(n: int, d: int, max_bytes: float | None, metric: str = "l2") -> list[str]:
+def candidates(
+    n: int, d: int, max_bytes: float | None, metric: str = "l2", family: str = "all"
+) -> list[str]:
     """Templates for `n` vectors of width `d` that weigh at most `max_bytes` each, lightest first.
 
-    Fast-scan codes of 2 and 4 dimensions, refined by 4, 6 or 8 bits a dimension or by the vectors
-    themselves; bare codes of 4 and 8 bits, as long as fit; and the vectors as they are.
+    Ours: fast-scan codes of 2 and 4 dimensions, refined by 4, 6 or 8 bits a dimension or by the
+    vectors themselves; bare codes of 4 and 8 bits, as long as fit; and the vectors as they are.
+    Of the family "all", FAISS's own besides: the same fast-scan codes without a rotation, RaBitQ's,
+    both refined, 8 bits a dimension, and a graph over those.
 
     Examples
     --------
     >>> candidates(1_000_000, 64, 20)
+    ['RR,IVF{lists},RaBitQfs']
+    >>> candidates(1_000_000, 64, 20, family="dq")
     ['DQ19,PQ19', 'DQ22,IVF{lists},PQ22x4fs', 'DQ11,IVF{lists},PQ11']
     """
     middle = "IVF{lists}," if n >= LEAST_FOR_LISTS else ""
-    four, two = -(-d // 4), -(-d // 2)
-    templates = [
-        *(f"DQ{four},{middle}PQ{four}x4fs,{end}" for end in REFINEMENTS),
-        *(f"DQ{two},{middle}PQ{two}x4fs,{end}" for end in REFINEMENTS[1:3]),
-        f"{middle}Flat",
-    ]
 
     def heavy(template: str) -> float:
         return weight(fill(template, n), n, d, metric)
@@ -56,13 +58,43 @@ def candidates(n: int, d: int, max_bytes: float | None, metric: str = "l2") -> l
             low, high = (size, high) if fits else (low, size - 1)
         return [template(low)] if low else []
 
-    templates += longest(two, lambda size: f"DQ{size},{middle}PQ{size}x4fs")
+    templates = _refined(d, middle)
+    templates += longest(-(-d // 2), lambda size: f"DQ{size},{middle}PQ{size}x4fs")
     if n >= LEAST_FOR_BYTES:
         bytes_most = min(d, LONGEST_CODE)
         templates += longest(bytes_most, lambda size: f"DQ{size},{middle}PQ{size}")
         if middle and max_bytes is not None:
             # Without ids there is room for a longer code.
             templates += longest(bytes_most, lambda size: f"DQ{size},PQ{size}")
+    if family == "all":
+        templates += _of_faiss(d, middle)
     weighed = {template: heavy(template) for template in templates}
     fit = [one for one in weighed if max_bytes is None or weighed[one] <= max_bytes]
     return sorted(fit, key=lambda template: weighed[template])
+
+
+def _refined(d: int, middle: str) -> list[str]:
+    """Ours, that find first and then rank; and the vectors as they are."""
+    four, two = -(-d // 4), -(-d // 2)
+    return [
+        *(f"DQ{four},{middle}PQ{four}x4fs,{end}" for end in REFINEMENTS),
+        *(f"DQ{two},{middle}PQ{two}x4fs,{end}" for end in REFINEMENTS[1:3]),
+        f"{middle}Flat",
+    ]
+
+
+def _of_faiss(d: int, middle: str) -> list[str]:
+    """What FAISS has without a DQ."""
+    four, two = -(-d // 4), -(-d // 2)
+    pads = {
+        parts: "" if d % parts == 0 else f"Pad{each * parts},"
+        for parts, each in ((four, 4), (two, 2))
+    }
+    return [
+        *(f"{pads[four]}{middle}PQ{four}x4fs,{end}" for end in REFINEMENTS[2:]),
+        *(f"{pads[two]}{middle}PQ{two}x4fs,{end}" for end in REFINEMENTS[2:]),
+        *(f"RR,{middle}RaBitQfs,{end}" for end in REFINEMENTS[2:]),
+        f"RR,{middle}RaBitQfs",
+        f"{middle}SQ8",
+        "HNSW16_SQ8",
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,14 @@ from dqindex._parameters import (
 )
 from dqindex._types import METRICS, Int64, Progress, no_progress
 from dqindex.errors import InputError, TargetError
+from dqindex.index.anatomy import dissect
 from dqindex.index.build import build_index
-from dqindex.index.candidates import candidates, fill
+from dqindex.index.candidates import FAMILIES, candidates, fill
+from dqindex.index.finals import Finals
 from dqindex.index.index import DQIndex
-from dqindex.index.trials import Queries, Trial, fastest, measure
+from dqindex.index.score_aware import serves
+from dqindex.index.spec import make_index, parse_spec
+from dqindex.index.trials import Queries, Trial, fastest
 from dqindex.index.weight import weight
 from dqindex.parallel.threads import thread_limit
 from dqindex.vectors import VectorSource, open_vectors
@@ -30,16 +34,17 @@ from dqindex.vectors.rescaled import RescaledVectors
 
 SAMPLE_ROWS = 100_000
 QUERIES = 1000
-# Indexes of all vectors that are built before giving up.
+# Indexes of all vectors that are built: to compare those that are nearly as fast as the fastest on
+# the sample, and before giving up.
 MOST_BUILT = 3
-# Rounds in which parameters are raised until the held-out half confirms them.
-MOST_ROUNDS = 4
+NEARLY = 0.8
 
 
 @checked(
     target_recall=number(more_than=0, less_than=1),
     max_bytes=or_none(number(more_than=0)),
     spec=or_none(text()),
+    family=one_of(*FAMILIES),
     k=unbounded(1),
     metric=one_of(*METRICS),
     threads=thread_count(),
@@ -52,6 +57,7 @@ def build_to_target(
     *,
     max_bytes: float | None = None,
     spec: str | None = None,
+    family: str = "all",
     k: int = 10,
     metric: str = "l2",
     threads: int | None = None,
@@ -61,9 +67,10 @@ def build_to_target(
 ) -> DQIndex:
     """Build the fastest index that finds `target_recall` of the k nearest neighbours.
 
-    A handful of specs is measured on a sample; the fastest that meets the target is built of all
-    vectors, its search parameters are tuned there with one half of some held-out queries, and
-    confirmed with the other half.
+    A dozen or two of specs, with a DQ and FAISS's own, are measured on a sample. The fastest that
+    meets the target, and up to two that are nearly as fast, are built of all vectors; their search
+    parameters are tuned there with one half of some held-out queries, and confirmed with the other
+    half. The fastest of those is the one.
 
     Parameters
     ----------
@@ -74,6 +81,9 @@ def build_to_target(
         Most bytes a vector of the index: codes, ids, and a share of centroids and rotation.
     spec : str, optional
         Only tune the parameters of this spec.
+    family : {"all", "dq"}
+        What is tried: "dq" leaves out FAISS's own (fast-scan codes without a rotation, RaBitQ, SQ8,
+        a graph).
     k : int
     metric, threads, seed, progress, **settings
         As in `dqindex.build_index`.
@@ -81,7 +91,8 @@ def build_to_target(
     Returns
     -------
     DQIndex
-        Its manifest tells what was tried under ``target``; search uses the chosen parameters.
+        Its manifest tells what was tried, and why this one was chosen, under ``target``; search
+        uses the chosen parameters.
 
     Raises
     ------
@@ -101,7 +112,9 @@ def build_to_target(
     if metric == "cosine":
         source = RescaledVectors(source)
     source.check(progress=report)
-    task = _Task(source, target_recall, k, max_bytes, spec, metric, threads, seed, settings, report)
+    task = _Task(
+        source, target_recall, k, max_bytes, spec, family, metric, threads, seed, settings, report
+    )
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(source.n, min(source.n, SAMPLE_ROWS), replace=False))
     sample = open_vectors(source.rows(rows))
@@ -111,19 +124,20 @@ def build_to_target(
     met = sorted((trial for trial in trials if trial.met), key=lambda one: -one.qps)[:MOST_BUILT]
     if not met:
         raise TargetError(_reachable(task, trials, sample, queries))
-    everyone = task.queries(source, rows[asked])
-    best = 0.0
-    for trial in met:
-        index = task.build(source, trial.spec)
-        reached = _tune(index, everyone, task, trials)
-        if reached >= target_recall:
-            return index
-        best = max(best, reached)
-    raise TargetError(
-        f"recall {target_recall:g} is met on a sample of {sample.n:,} vectors, but not on all "
-        f"{source.n:,}: the best of {len(met)} indexes reaches {best:.3f}; ask for less, or allow "
-        "more bytes"
+    finals = Finals(
+        target_recall, task.queries(source, rows[asked]), lambda one: task.build(source, one)
     )
+    for trial in met:
+        if finals.best is None or trial.qps >= NEARLY * met[0].qps:
+            finals.enter(trial.spec)
+    if finals.best is None:
+        raise TargetError(
+            f"recall {target_recall:g} is met on a sample of {sample.n:,} vectors, but not on all "
+            f"{source.n:,}: the best of {len(met)} indexes reaches {finals.highest:.3f}; ask for "
+            "less, or allow more bytes"
+        )
+    asked_for = {"recall": target_recall, "k": k, "max_bytes": max_bytes, "family": family}
+    return finals.winner(asked_for, trials)
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,7 @@ class _Task:
     k: int
     max_bytes: float | None
     spec: str | None
+    family: str
     metric: str
     threads: int | None
     seed: int
@@ -151,7 +166,7 @@ class _Task:
 
     def templates(self, max_bytes: float | None) -> list[str]:
         """Specs that could be tried at this limit."""
-        return candidates(self.source.n, self.source.d, max_bytes, self.metric)
+        return candidates(self.source.n, self.source.d, max_bytes, self.metric, self.family)
 
     def trials(self, sample: VectorSource, queries: Queries) -> list[Trial]:
         """What each candidate reaches on the sample."""
@@ -180,9 +195,11 @@ class _Task:
 
     def build(self, source: VectorSource, spec: str) -> DQIndex:
         """Build `spec`; progress is told where it is of all vectors."""
-        settings = self.settings
+        settings = dict(self.settings)
         if "DQ" not in spec:
-            settings = {key: value for key, value in settings.items() if key != "polish"}
+            settings.pop("polish", None)
+        if self.spec is None and not self._takes_weights(spec):
+            settings.pop("score_aware", None)
         return build_index(
             source,
             spec,
@@ -193,31 +210,9 @@ class _Task:
             **settings,
         )
 
-
-def _tune(index: DQIndex, queries: Queries, task: _Task, trials: list[Trial]) -> float:
-    """Set the fastest parameters that meet the target, and record it; the recall confirmed."""
-    first, second = queries.halves()
-    goal, confirmed = task.target, 0.0
-    for _ in range(MOST_ROUNDS):
-        found = fastest(index, first, goal)
-        again = measure(index, second, found.parameters)
-        confirmed = again.recall
-        if confirmed >= task.target:
-            index.manifest["search_parameters"] = found.parameters
-            index.manifest["target"] = {
-                "recall": task.target,
-                "k": task.k,
-                "max_bytes": task.max_bytes,
-                "confirmed_recall": confirmed,
-                "confirmed_queries": len(second.rows),
-                "qps_one_thread": 1 / again.seconds,
-                "candidates": [asdict(trial) for trial in trials],
-            }
-            break
-        if found.recall < goal:
-            break
-        goal += task.target - confirmed
-    return confirmed
+    def _takes_weights(self, spec: str) -> bool:
+        index = make_index(parse_spec(spec, self.source.d), self.source.d, self.metric)
+        return serves(dissect(index), self.metric)
 
 
 def _reachable(task: _Task, trials: list[Trial], sample: VectorSource, queries: Queries) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 
 from dqindex.index.anatomy import dissect
@@ -42,4 +44,13 @@ def weight(spec: str, n: int, d: int, metric: str = "l2") -> float:
         shared += parts.ivf.nlist * (4 * parts.core.d + 8)
     if parts.pq is not None:
         shared += 4 * parts.pq.ksub * parts.pq.d
-    return code_bytes(index) + shared / n
+    return code_bytes(index) + _graph_bytes(parts.core) + shared / n
+
+
+def _graph_bytes(core: Any) -> float:
+    """Bytes that a vector will have in a graph, which is empty: links, its level and its place."""
+    if not hasattr(core, "hnsw"):
+        return 0.0
+    first, others = core.hnsw.nb_neighbors(0), core.hnsw.nb_neighbors(1)
+    # Each level has a share 1 / others of the vectors of that below it.
+    return float(4 * (first + others / max(others - 1, 1)) + 4 + 8)
