@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import select
 import signal
 import subprocess
@@ -544,15 +545,28 @@ def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
     said: list[str] = []
     outcome = run_bench(
         describe(folder / "v.npy"),
-        ["hnswlib", "faiss:SQ8"],
+        ["faiss:SQ8", "hnswlib", "faiss:SQ4"],
         folder / "r.jsonl",
         threads=[1],
         say=said.append,
     )
     assert "hnswlib: skipped, not_there is not installed; pip install 'dqindex[bench]'" in said
     assert set(outcome.skipped) == {"hnswlib"}
-    assert outcome.measured == 1
+    assert outcome.measured == 2
     assert not outcome.failed
+    # A line for each, with what is left: one that is skipped takes no time.
+    measured = r"1 of 1 points measured in (\d+ s|\d+ min)"
+    assert re.fullmatch(rf"faiss:SQ8: {measured}; 2 methods left, about (\d+ s|\d+ min)", said[0])
+    assert re.fullmatch(rf"faiss:SQ4: {measured}", said[-1])
+    said.clear()
+    run_bench(
+        describe(folder / "v.npy"),
+        ["faiss:SQ8", "faiss:SQ4"],
+        folder / "r.jsonl",
+        threads=[1],
+        say=said.append,
+    )
+    assert said == ["faiss:SQ8: was there", "faiss:SQ4: was there"]
 
 
 def test_a_method_that_fails_does_not_stop_the_others(folder, run):

@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import IO, Any, NamedTuple
 
 from dqindex._types import Progress, no_progress
@@ -125,8 +126,10 @@ def run(
         # The workers read it themselves.
         del dataset
         campaign = _Campaign(results, shared, tell, report)
-        for method in methods:
-            campaign.run(method, {**job, "method": method})
+        jobs = [{**job, "method": method} for method in methods]
+        campaign.left = sum(not campaign.is_complete(one) for one in jobs)
+        for method, one in zip(methods, jobs, strict=True):
+            campaign.run(method, one)
     return campaign.outcome
 
 
@@ -142,21 +145,27 @@ class _Campaign:
     ) -> None:
         self.results, self.shared, self.tell, self.report = results, shared, tell, report
         self.outcome = Outcome(0, len(results.done), {}, {})
+        # Methods that are not measured yet, and seconds that each of the others took.
+        self.left = 0
+        self._took: list[float] = []
+
+    def is_complete(self, job: dict[str, Any]) -> bool:
+        """Whether all points of a method are in the file."""
+        return _key(job) in self.results.complete
 
     def run(self, method: str, job: dict[str, Any]) -> None:
         """Measure one method."""
+        if self.is_complete(job):
+            self.tell(f"{method}: was there")
+            return
+        self.left -= 1
         try:
             peer_class(split(method)[0])
         except MissingDependencyError as reason:
             self._skip(method, str(reason))
             return
-        # By the data's content, not by where it is.
-        chosen = {key: value for key, value in job.items() if key != "dataset"}
-        name = content_key(json.dumps(chosen, sort_keys=True))[:20]
-        if name in self.results.complete:
-            self.tell(f"{method}: was there")
-            return
         self.report(method, 0, 0)
+        began = perf_counter()
         with (
             scratch_file() as errors,
             subprocess.Popen(
@@ -169,9 +178,19 @@ class _Campaign:
         ):
             try:
                 message = {**job, "done": sorted(self.results.done)}
-                self._listen(method, name, process, message, errors)
+                done = self._listen(method, _key(job), process, message, errors)
             finally:
                 process.kill()
+        if done:
+            self._took.append(perf_counter() - began)
+            self.tell(f"{method}: {done} in {_spoken(self._took[-1])}{self._time_left()}")
+
+    def _time_left(self) -> str:
+        """What is still to be measured, and how long that takes at the pace of the others."""
+        if not self.left:
+            return ""
+        left = self.left * sum(self._took) / len(self._took)
+        return f"; {self.left} method{'s' * (self.left > 1)} left, about {_spoken(left)}"
 
     def _listen(
         self,
@@ -180,9 +199,10 @@ class _Campaign:
         process: subprocess.Popen[str],
         job: dict[str, Any],
         errors: IO[bytes],
-    ) -> None:
+    ) -> str:
+        """What was measured; empty where the method was skipped or failed."""
         if process.stdin is None or process.stdout is None:  # for the type checker
-            return
+            return ""
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
         done, total, ended = 0, 0, False
@@ -201,17 +221,17 @@ class _Campaign:
                 self.report(method, done, total)
             elif "skipped" in message:
                 self._skip(method, message["skipped"])
-                return
+                return ""
             elif "failed" in message:
                 self._fail(method, message["failed"])
-                return
+                return ""
             else:
                 ended = True
         if not ended:
             code = process.wait()
             self._fail(method, f"its process ended with {code}; {_last_line(errors)}")
-            return
-        self.tell(f"{method}: {done} of {total} points measured")
+            return ""
+        return f"{done} of {total} points measured"
 
     def _skip(self, method: str, reason: str) -> None:
         self.tell(f"{method}: skipped, {reason}")
@@ -220,6 +240,26 @@ class _Campaign:
     def _fail(self, method: str, reason: str) -> None:
         self.tell(f"{method}: failed, {reason}")
         self.outcome.failed[method] = reason
+
+
+def _key(job: dict[str, Any]) -> str:
+    """By the data's content, not by where it is."""
+    chosen = {key: value for key, value in job.items() if key != "dataset"}
+    return content_key(json.dumps(chosen, sort_keys=True))[:20]
+
+
+def _spoken(seconds: float) -> str:
+    """As people say it.
+
+    Examples
+    --------
+    >>> [_spoken(one) for one in (0.4, 59, 150, 9000)]
+    ['0 s', '59 s', '2 min', '2 h 30 min']
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _last_line(errors: IO[bytes]) -> str:
