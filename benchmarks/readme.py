@@ -18,6 +18,7 @@ from typing import Any
 
 import generator_tables
 import life_tables
+import tuning_tables
 
 from dqindex.bench.results import read_results
 from dqindex.report.families import label
@@ -274,96 +275,10 @@ def gains() -> str:
     return markdown(columns, rows) + made_by(record)
 
 
-def score_aware() -> str:
-    """What score-aware codes find by their weight; the best of each line in bold."""
-    record = result("score_aware")
-    rows = []
-    for (data, spec), ones in _by(record, "data", "spec").items():
-        own = [one for one in ones if one["metric"] == "cosine" and not one["part"]]
-        for place, first in enumerate((10, 20, 30)):
-            found = [one["recall"][place] for one in own]
-            rows.append(
-                [
-                    data if first == 10 else "",
-                    f"`{spec}`" if first == 10 else "",
-                    first,
-                    *(f"**{one:.3f}**" if one == max(found) else f"{one:.3f}" for one in found),
-                ]
-            )
-    weights = dict.fromkeys(one["eta"] for one in record["rows"])
-    columns = ["data", "spec", "10 in the first", *(f"weight {one:g}" for one in weights)]
-    return markdown(columns, rows) + made_by(record)
-
-
-def score_aware_parts() -> str:
-    """What the parts of score-aware codes are worth, and what they cost."""
-    record = result("score_aware")
-    rows = []
-    for (data, spec), ones in _by(record, "data", "spec").items():
-        weight = next((one["eta"] for one in ones if one["part"]), None)
-        if weight is None:
-            continue
-        found = {
-            one["part"] or ("weight" if one["eta"] == weight else "nearest"): one
-            for one in ones
-            if one["metric"] == "cosine" and one["eta"] in (1.0, weight)
-        }
-        ip = {one["eta"]: one["recall"][1] for one in ones if one["metric"] == "ip"}
-        parts = ("weight", "codewords of k-means", "one sweep", "four sweeps")
-        longer = found["weight"]["build_cpu_seconds"] / found["nearest"]["build_cpu_seconds"]
-        rows.append(
-            [
-                data,
-                f"`{spec}`",
-                f"{found['nearest']['recall'][1]:.3f}",
-                *(
-                    f"{found[part]['recall'][1]:.3f}, {found[part]['encoding_ratio']:.1f}×"
-                    for part in parts
-                ),
-                f"{longer:.1f}×",
-                f"{ip[1.0]:.3f}, {ip[weight]:.3f}",
-            ]
-        )
-    columns = [
-        "data",
-        "spec",
-        "nearest codewords",
-        "weight 3, encoding",
-        "with codewords of k-means",
-        "one sweep",
-        "four sweeps",
-        "build",
-        "`ip`: nearest, weight 3",
-    ]
-    return markdown(columns, rows) + made_by(record)
-
-
-def wide() -> str:
-    """Large dimensions."""
-    record = result("wide")
-    rows = [
-        [
-            row["d"],
-            row["method"],
-            f"`{row['spec']}`",
-            f"{row['bytes']:.0f}",
-            f"{row['recall']:.3f}",
-            f"{row['qps']:,}",
-            f"{row['rotation_us']:.1f} µs of {1e6 / row['qps']:.0f}",
-            f"{row['build_cpu_seconds']:.0f} s",
-        ]
-        for row in record["rows"]
-    ]
-    columns = ["d", "method", "spec", "bytes", "recall", "queries/s", "rotation", "build, CPU"]
-    return markdown(columns, rows) + made_by(record)
-
-
-def _by(record: dict[str, Any], *names: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-    """Rows by the values of some fields."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in record["rows"]:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
-    return groups
+def tuned(name: str, make: Callable[[dict[str, Any]], tuple[list[str], list[list[Any]]]]) -> str:
+    """One of `tuning_tables`."""
+    record = result(name)
+    return markdown(*make(record)) + made_by(record)
 
 
 def claim_identity() -> str:
@@ -695,9 +610,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale,
     "encode": encode,
     "gains": gains,
-    "score-aware": score_aware,
-    "score-aware-parts": score_aware_parts,
-    "wide": wide,
+    "score-aware": lambda: tuned("score_aware", tuning_tables.score_aware),
+    "score-aware-parts": lambda: tuned("score_aware", tuning_tables.score_aware_parts),
+    "scan": lambda: tuned("scan", tuning_tables.scan),
+    "scan-shares": lambda: tuned("scan", tuning_tables.scan_shares),
+    "chooser": lambda: tuned("chooser", tuning_tables.chooser),
+    "wide": lambda: tuned("wide", tuning_tables.wide),
     "frontier": frontier,
     "frontier-build": frontier_build,
     "readme-index": readme_index,
