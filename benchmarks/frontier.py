@@ -1,8 +1,11 @@
 """Recall against throughput at equal bytes: DQ, FAISS's own, and the libraries users would pick.
 
     python benchmarks/frontier.py --data glove-50 --data text384.npy
+    python benchmarks/generate.py phrases million.npy 1000000
+    python benchmarks/frontier.py --data million.npy --threads 1 --threads 2
 
-Appends to results/frontier.jsonl; what is there is not measured again. `dqindex bench report
+Appends to results/frontier.jsonl; what is there is not measured again, and after each method it
+says how long the rest takes. `dqindex bench report
 benchmarks/results/frontier.jsonl -o report.html` shows it. Nothing else should run meanwhile.
 """
 
@@ -24,6 +27,8 @@ METHODS = {
     50: [
         # At most 16 bytes a vector, all counted.
         "dqindex:DQ12,PQ12",
+        "dqindex:DQ12,PQ12;score_aware=3",
+        "dqindex:DQ28,PQ28x4fs;score_aware=3",
         "dqindex:DQ28,PQ28x4fs",
         "dqindex:DQ14,IVF512,PQ14x4fs",
         "dqindex:DQ7,IVF512,PQ7",
@@ -35,6 +40,7 @@ METHODS = {
         # At most 32.
         "dqindex:DQ40,IVF512,PQ40x4fs",
         "dqindex:DQ22,IVF1024,PQ22",
+        "dqindex:DQ40,IVF512,PQ40x4fs;score_aware=3",
         "faiss:OPQ40_80,IVF512,PQ40x4fs",
         "faiss:OPQ22_66,IVF1024,PQ22",
         "faiss:IVF1024,RaBitQ",
@@ -53,6 +59,7 @@ METHODS = {
         # Any size.
         "dqindex:DQ25,IVF1024,PQ25x4fs,Refine(SQ8)",
         "dqindex:DQ25,IVF1024,PQ25x4fs,RFlat",
+        "dqindex:DQ25,IVF1024,PQ25x4fs,RFlat;score_aware=3",
         "faiss:IVF1024,PQ25x4fs,RFlat",
         "faiss:IVF1024,Flat",
         "faiss:HNSW16",
@@ -67,10 +74,13 @@ METHODS = {
     384: [
         # At most 32 bytes a vector, all counted; the rotation alone is 10 of them here.
         "dqindex:DQ40,PQ40x4fs",
+        "dqindex:DQ40,PQ40x4fs;score_aware=3",
         "faiss:OPQ40_400,PQ40x4fs",
         "faiss:PQ48x4fs",
         # At most 64.
         "dqindex:DQ46,PQ46",
+        "dqindex:DQ46,PQ46;score_aware=3",
+        "dqindex:DQ96,PQ96x4fs;score_aware=3",
         "dqindex:DQ96,PQ96x4fs",
         "dqindex:DQ64,IVF256,PQ64x4fs",
         "faiss:OPQ46_414,PQ46",
@@ -84,6 +94,7 @@ METHODS = {
         "dqindex:DQ192,PQ192",
         "dqindex:DQ48,IVF256,PQ48x4fs,Refine(SQ8)",
         "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8)",
+        "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8);score_aware=3",
         "dqindex:DQ96,IVF256,PQ96x4fs,RFlat",
         "dqindex:DQ192,IVF256,PQ192x4fs,Refine(SQ8)",
         "faiss:IVF256,PQ96x4fs,Refine(SQ8)",
@@ -104,13 +115,60 @@ METHODS = {
         "rabitqlib:bits=4,lists=256",
         "rabitqlib:bits=7,lists=256",
     ],
+    # The generated million; the lists are those of a million vectors.
+    256: [
+        # At most 16 bytes a vector, all counted.
+        "dqindex:DQ15,PQ15",
+        "dqindex:DQ15,PQ15;score_aware=3",
+        "dqindex:DQ30,PQ30x4fs;score_aware=3",
+        "dqindex:DQ12,IVF1024,PQ12x4fs;score_aware=3",
+        "faiss:OPQ15_255,PQ15",
+        "faiss:OPQ28_280,PQ28x4fs",
+        # At most 32.
+        "dqindex:DQ31,PQ31;score_aware=3",
+        "dqindex:DQ62,PQ62x4fs;score_aware=3",
+        "dqindex:DQ44,IVF1024,PQ44x4fs;score_aware=3",
+        "dqindex:DQ22,IVF1024,PQ22;score_aware=3",
+        "faiss:PQ64x4fs",
+        "faiss:OPQ44_264,IVF1024,PQ44x4fs",
+        # At most 64.
+        "dqindex:DQ62,PQ62;score_aware=3",
+        "dqindex:DQ108,IVF1024,PQ108x4fs;score_aware=3",
+        "dqindex:DQ54,IVF1024,PQ54;score_aware=3",
+        "faiss:IVF1024,RaBitQfs",
+        "faiss:RaBitQ",
+        "nanopq:M=32",
+        # Any size.
+        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8)",
+        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8);score_aware=3",
+        "dqindex:DQ64,IVF1024,PQ64x4fs,RFlat;score_aware=3",
+        "dqindex:DQ128,IVF1024,PQ128x4fs,Refine(SQ8);score_aware=3",
+        "faiss:IVF1024,PQ64x4fs,Refine(SQ8)",
+        "faiss:IVF1024,PQ128x4fs,RFlat",
+        "faiss:RR,IVF1024,RaBitQfs,Refine(SQ8)",
+        "faiss:IVF1024,SQ8",
+        "faiss:HNSW16",
+        "faiss:HNSW16_SQ8",
+        "hnswlib",
+        "usearch:dtype=i8",
+        "usearch:dtype=f16",
+        "voyager",
+        "scann:leaves=1024",
+        "scann:leaves=1024,reorder=i8",
+        "scann:leaves=1024,reorder=none",
+        "turbovec:bits=2",
+        "turbovec:bits=4",
+        "rabitqlib:bits=4,lists=1024",
+        "rabitqlib:bits=7,lists=1024",
+    ],
 }
 
 
 @click.command()
 @click.option("--data", "names", multiple=True, required=True)
-def main(names: tuple[str, ...]) -> None:
-    """Measure every method on every data set, on one thread."""
+@click.option("--threads", multiple=True, type=click.IntRange(min=1), default=(1,))
+def main(names: tuple[str, ...], threads: tuple[int, ...]) -> None:
+    """Measure every method on every data set, on one thread or as many as are given."""
     arguments = [Path(word).name for word in sys.argv[1:]]
     command = shlex.join(["python", "benchmarks/frontier.py", *arguments])
     for name in names:
@@ -120,7 +178,7 @@ def main(names: tuple[str, ...]) -> None:
             description,
             METHODS[width],
             OUTPUT,
-            threads=[1],
+            threads=threads,
             auto=True,
             command=command,
             say=lambda line: print(line, flush=True),

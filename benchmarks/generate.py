@@ -1,7 +1,11 @@
-"""Vectors on disk for the benchmarks that need millions of them."""
+"""Vectors on disk for the benchmarks that need millions of them.
+
+python benchmarks/generate.py phrases FILE.npy 1000000
+"""
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -154,3 +158,22 @@ def apart(make: Callable[..., None], *args: Any, **settings: Any) -> None:
 def generate_apart(path: Path, n: int, d: int, duplicates: float = 0.0) -> None:
     """`generate` in a process of its own."""
     apart(generate, path, n, d, duplicates)
+
+
+def main() -> None:
+    """Write one file."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("kind", choices=["clusters", "phrases", "text-like"])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--width", type=int, default=256, help="of clusters and text-like")
+    given = parser.parse_args()
+    if given.kind == "phrases":
+        phrases(given.path, given.rows)
+    else:
+        make = generate if given.kind == "clusters" else text_like
+        make(given.path, given.rows, given.width)
+
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,7 @@ from dqindex.errors import (
     FileFormatError,
     InputError,
     IntegrityError,
+    SpecError,
     StorageError,
 )
 
@@ -567,6 +568,26 @@ def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
         say=said.append,
     )
     assert said == ["faiss:SQ8: was there", "faiss:SQ4: was there"]
+
+
+def test_codes_of_a_weight_are_measured(folder):
+    methods = ["dqindex:DQ5,PQ5x4fs", "dqindex:DQ5,PQ5x4fs;score_aware=3"]
+    run_bench(
+        dataclasses.replace(describe(folder / "v.npy"), metric="cosine"),
+        methods,
+        folder / "r.jsonl",
+        threads=[1],
+    )
+    records = read_results([folder / "r.jsonl"])
+    assert [one["options"] for one in records] == [
+        {"spec": "DQ5,PQ5x4fs"},
+        {"spec": "DQ5,PQ5x4fs", "score_aware": 3.0},
+    ]
+    assert records[0]["bytes"]["per_vector"] == records[1]["bytes"]["per_vector"]
+    assert records[0]["recall"] != records[1]["recall"]
+    for wrong in ("score_aware=x", "weight=3"):
+        with pytest.raises(SpecError, match=r"it may be score_aware=3"):
+            peers.peer_class("dqindex")(f"DQ5,PQ5x4fs;{wrong}", "cosine", 0)
 
 
 def test_a_method_that_fails_does_not_stop_the_others(folder, run):

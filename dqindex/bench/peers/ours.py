@@ -8,7 +8,9 @@ import faiss
 import numpy as np
 
 from dqindex._types import Float32
+from dqindex.bench.peers.base import Options
 from dqindex.bench.peers.faiss import FaissPeer, variances
+from dqindex.errors import SpecError
 from dqindex.index.adding import apply_transform
 from dqindex.index.anatomy import dissect
 from dqindex.index.build import build_index
@@ -18,17 +20,42 @@ SAMPLE = 65536
 
 
 class DQPeer(FaissPeer):
-    """``dqindex:SPEC``, which ``--spec SPEC`` stands for."""
+    """``dqindex:SPEC``, which ``--spec SPEC`` stands for; or ``SPEC;score_aware=ETA``."""
 
     package = "dqindex"
     built: DQIndex
+
+    def parse(self, argument: str) -> Options:
+        """The spec, and the weight of its codes.
+
+        Raises
+        ------
+        SpecError
+            If something else stands behind the spec.
+        """
+        spec, _, option = argument.partition(";")
+        options = super().parse(spec)
+        if option:
+            name, _, value = option.partition("=")
+            try:
+                options["score_aware"] = float(value)
+            except ValueError:
+                name = ""
+            if name != "score_aware":
+                raise SpecError(f"dqindex: {option!r} behind a spec; it may be score_aware=3")
+        return options
 
     def build(self, x: Float32, threads: int) -> None:
         """`build_index`, with what it tells of its steps."""
         began = self.seconds
         with self.step("all"):
             self.built = build_index(
-                x, str(self.options["spec"]), metric=self.metric, threads=threads, seed=self.seed
+                x,
+                str(self.options["spec"]),
+                metric=self.metric,
+                score_aware=float(self.options.get("score_aware", 1.0)),
+                threads=threads,
+                seed=self.seed,
             )
         self.index = self.built.index
         self.seconds = dict(self.built.training_seconds)
