@@ -141,6 +141,8 @@ def test_equal_codewords_and_zero_vectors(small):
     rows[:20] = 0
     along = directions(rows, 4.0)
     assert not along[:20].any()
+    np.testing.assert_allclose(np.linalg.norm(along[20:], axis=1), np.sqrt(3), rtol=1e-5)
+    assert not directions(rows * np.float32(1e-24), 4.0).any()
     doubled = [np.concatenate([book, book]) for book in books]
     codes = ScoreAwareEncoder(doubled).encode(rows, along)
     assert codes.max() < 5  # the first of equals

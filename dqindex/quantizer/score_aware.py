@@ -25,6 +25,8 @@ from dqindex.quantizer.encoding import code_dtype, encoder
 from dqindex.quantizer.kmeans import cluster_sums
 from dqindex.quantizer.nearest import nearest
 
+# The square of less is next to what float32 can't hold.
+LEAST_LENGTH = 1e-18
 # Times that each subspace chooses.
 SWEEPS = 2
 # Rounds of training: codes, then the codewords of the least loss for them.
@@ -36,10 +38,11 @@ TILE_VALUES = 2**16
 
 
 def directions(vectors: Float32, eta: float) -> Float32:
-    """The v of `vectors`: of the length sqrt(eta - 1), or 0 where a vector is 0."""
+    """The v of `vectors`: of the length sqrt(eta - 1), or 0 where a vector is as good as 0."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    length = np.float32(np.sqrt(eta - 1)) / np.maximum(norms, np.finfo(np.float32).tiny)
-    found: Float32 = vectors * length[:, None]
+    factors = np.zeros_like(norms)
+    np.divide(np.float32(np.sqrt(eta - 1)), norms, out=factors, where=norms > LEAST_LENGTH)
+    found: Float32 = vectors * factors[:, None]
     return found
 
 
