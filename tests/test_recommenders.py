@@ -250,7 +250,7 @@ def test_a_campaign_goes_on_where_it_was_broken_off(tmp_path, monkeypatch, files
     few = ours(2, n_codewords=8)
     monkeypatch.setitem(KINDS, "few", few)
     monkeypatch.setattr(recommend, "ROWS", rows)
-    monkeypatch.setattr(training, "EPOCHS", 2)
+    monkeypatch.setattr(training, "EPOCHS", training.EVERY)
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(sys, "argv", ["recommend.py", *files, "--seeds", "1"])
     recommend.main()

@@ -25,7 +25,7 @@ class LightGCN(Recommender):
     edges that is a share of that of its interactions.
     """
 
-    DIM, BATCH, NEGATIVES, SCALE, LAYERS = 64, 8192, 512, 0.1, 2
+    DIM, BATCH, NEGATIVES, SCALE, LAYERS = 64, 16384, 256, 0.1, 2
     RATE, DECAY = 0.01, 1e-4
 
     def __init__(

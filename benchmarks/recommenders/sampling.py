@@ -74,7 +74,7 @@ def softmax_loss(
     others = torch.addmm(drawn.stands_for, queries, sampled.T)
     place = drawn.place[targets]
     again = torch.nonzero(place >= 0)[:, 0]
-    others = others.index_put((again, place[again]), torch.tensor(-torch.inf))
+    others[again, place[again]] = -torch.inf
     first = torch.zeros(len(targets), dtype=torch.int64)
     return functional.cross_entropy(torch.cat([own, others], dim=1), first)
 

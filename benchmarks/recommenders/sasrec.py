@@ -24,7 +24,7 @@ class SASRec(Recommender):
     """The next item of a user by attention over the last ones."""
 
     DIM, LAYERS, LENGTH, DROPOUT = 64, 2, 20, 0.3
-    BATCH, NEGATIVES, SCALE, RATE = 2048, 512, 0.1, 2e-3
+    BATCH, NEGATIVES, SCALE, RATE = 2048, 256, 0.1, 3e-3
 
     def __init__(self, items: Features, training: Sequences) -> None:
         super().__init__()
@@ -83,12 +83,18 @@ class Dropout(nn.Module):
     def __init__(self, share: float) -> None:
         super().__init__()
         self._share = share
+        # Of its own, so that other models beside it change nothing.
+        self._random = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
 
     def forward(self, state: Tensor) -> Tensor:
         """With a share of the numbers at 0, in training."""
         if not self.training:
             return state
-        return state * (torch.rand(state.shape) >= self._share) / (1 - self._share)
+        return (
+            state
+            * (torch.rand(state.shape, generator=self._random) >= self._share)
+            / (1 - self._share)
+        )
 
 
 class Block(nn.Module):

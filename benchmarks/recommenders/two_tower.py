@@ -18,8 +18,8 @@ from recommenders.sampling import Negatives, softmax_loss, unit
 class TwoTower(Recommender):
     """Vectors of length one from the features of either side; their product is the score."""
 
-    DIM, BATCH, NEGATIVES, SCALE = 64, 2048, 512, 0.1
-    TEMPERATURE, RATE, DECAY = 0.1, 0.01, 0.0
+    DIM, BATCH, NEGATIVES, SCALE = 64, 8192, 256, 0.1
+    TEMPERATURE, RATE = 0.1, 0.03
 
     def __init__(self, users: Features, items: Features, training: Sequences) -> None:
         super().__init__()
