@@ -20,6 +20,8 @@ import generator_tables
 import life_tables
 import tuning_tables
 
+import recommend_tables
+
 from dqindex.bench.results import read_results
 from dqindex.report.families import label
 from dqindex.report.figures import recall
@@ -604,6 +606,29 @@ def generator_tokens() -> str:
     return markdown(*generator_tables.tokens(record)) + made_by(record)
 
 
+def recommend() -> str:
+    """What tokens and links are worth to a recommender."""
+    record = result("recommend")
+    return markdown(*recommend_tables.short(record)) + recommended(record)
+
+
+def recommend_wide() -> str:
+    """The same with all figures."""
+    record = result("recommend")
+    return markdown(*recommend_tables.wide(record)) + recommended(record)
+
+
+def recommended(record: dict[str, Any]) -> str:
+    """The lines below a table of recommenders."""
+    found = record["settings"]
+    return (
+        made_by(record)
+        + f"\n{found['users']:,} users, {found['items']:,} items, {found['interactions']:,} "
+        f"interactions to train on; torch {found['torch']}. Mean ± standard deviation of the "
+        "seeds.\n"
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "dq_vs_opq-training": dq_vs_opq_training,
@@ -623,6 +648,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "readme-sids": readme_sids,
     "claim-identity": claim_identity,
     "claim-training": claim_training,
+    "recommend": recommend,
+    "recommend-wide": recommend_wide,
     "sids-scale": sids_scale,
     "sids-methods": sids_methods,
     "sids-life": sids_life,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 from conftest import clustered
+from interactions import GROUPS as GROUPS_OF_ITEMS
 from interactions import Sequences, figures, leave_one_out, ranks
 
 from dqindex.sids.semantic_ids import SemanticIds
@@ -17,6 +19,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 
 import common  # noqa: E402
 import recommend  # noqa: E402
+import recommend_tables  # noqa: E402
 from recommenders import features, training  # noqa: E402
 from recommenders.augmentation import Catalogue, means  # noqa: E402
 from recommenders.codes import KINDS, Coded, ours  # noqa: E402
@@ -272,3 +275,34 @@ def test_a_campaign_goes_on_where_it_was_broken_off(tmp_path, monkeypatch, files
     assert [run["model"] for run in second["rows"]] == [row.model for row in rows]
     assert second["rows"][0]["test"] == {"recall_10": 2.0}
     assert second["rows"][3]["test"] == sasrec["test"]
+
+
+def run_of(augmentation: str, seed: int, recall: float, model: str = "two-tower") -> dict[str, Any]:
+    figures = {"recall_10": 0.5, "ndcg_10": 0.5, "recall_20": recall, "ndcg_20": 0.5}
+    return {
+        **recommend.Row(model, augmentation, "published")._asdict(),
+        **{"seed": seed, "parameters": 1000, "lost": None, "epochs": 3, "seconds": 2.0},
+        "test": figures,
+        "groups": {name: {**figures, "users": 1} for name in GROUPS_OF_ITEMS},
+    }
+
+
+def test_the_table_compares_runs_of_one_model_and_seed():
+    runs = [
+        run_of("item tokens", 0, 0.25),
+        run_of("item vectors", 0, 0.5),
+        run_of("item tokens", 1, 0.35),
+        run_of("ids alone", 0, 0.15),
+        run_of("ids alone", 1, 0.3),
+        run_of("item tokens", 0, 0.4, "SASRec"),
+    ]
+    columns, rows = recommend_tables.short({"rows": runs})
+    assert [len(row) for row in rows] == [len(columns)] * 4
+    # Ids alone first, then the best; 0.1 and 0.05 beyond them; none to compare with of SASRec.
+    assert [row[0] for row in rows] == ["two-tower"] * 3 + ["SASRec"]
+    assert [row[1] for row in rows[:3]] == ["", "item vectors", "item tokens"]
+    assert [row[5] for row in rows] == ["", "+0.3500", "+0.0750", ""]
+    assert rows[2][2:4] == ["LETTER 4", "0.3000 ± 0.0707"]
+    assert rows[1][3] == "0.5000"
+    columns, rows = recommend_tables.wide({"rows": runs})
+    assert [len(row) for row in rows] == [len(columns)] * 4
