@@ -54,7 +54,7 @@ class Row(NamedTuple):
     tokens: str = ""
 
 
-# What matters most stands first, so that a campaign that is broken off has it.
+# What matters most stands first: a campaign that is broken off has that.
 ROWS = [
     Row("two-tower", "ids alone"),
     Row("two-tower", "item tokens", "RQ 8"),
@@ -204,7 +204,7 @@ def main() -> None:
         late = time.monotonic() > end
         return None if late else measure(work[0], catalogue, split, work[1])
 
-    todo = [(row, seed) for row in wanted(arguments) for seed in range(arguments.seeds)]
+    todo = [(row, seed) for seed in range(arguments.seeds) for row in wanted(arguments)]
     todo = [(row, seed) for row, seed in todo if (*row, seed) not in done]
     with threadpool_limits(1), ThreadPoolExecutor(arguments.threads) as pool:
         for run in pool.map(one, todo):
