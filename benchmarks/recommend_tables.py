@@ -57,7 +57,7 @@ def wide(record: dict[str, Any]) -> Table:
         rows.append(
             [
                 *_names(one),
-                "" if one["lost"] is None else f"{one['lost']:.3f}",
+                "" if one["lost"] is None or _control(one) else f"{one['lost']:.3f}",
                 *(spread([figure(run) for run in runs]) for figure in figures.values()),
                 f"{one['parameters']:,}",
                 f"{mean(run['epochs'] for run in runs):.0f}",
@@ -84,6 +84,10 @@ def by_row(record: dict[str, Any]) -> list[list[Run]]:
         return models.index(runs[0]["model"]), runs[0]["augmentation"] != ALONE, -best
 
     return sorted(found.values(), key=place)
+
+
+def _control(run: Run) -> bool:
+    return run["augmentation"].startswith(("shuffled", "random"))
 
 
 def _names(run: Run) -> list[str]:
