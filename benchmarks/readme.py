@@ -639,6 +639,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "score-aware-parts": lambda: tuned("score_aware", tuning_tables.score_aware_parts),
     "scan": lambda: tuned("scan", tuning_tables.scan),
     "scan-shares": lambda: tuned("scan", tuning_tables.scan_shares),
+    "spilling": lambda: tuned("spilling", tuning_tables.spilling),
     "chooser": lambda: tuned("chooser", tuning_tables.chooser),
     "wide": lambda: tuned("wide", tuning_tables.wide),
     "frontier": frontier,

@@ -103,6 +103,17 @@ def scan_shares(record: dict[str, Any]) -> Table:
     return ["data", *names], rows
 
 
+def spilling(record: dict[str, Any]) -> Table:
+    """Codes to scan, by the way of spilling."""
+    shares = sorted({one["coverage"] for one in record["rows"]})
+    rows = []
+    for (data, way), ones in by(record, "data", "way").items():
+        found = {one["coverage"]: one for one in ones}
+        cells = [f"{found[share]['codes']:,} in {found[share]['nprobe']}" for share in shares]
+        rows.append([data, way, ones[0]["entries"], *cells])
+    return ["data", "second lists", "entries a vector", *(f"{one:.0%}" for one in shares)], rows
+
+
 def chooser(record: dict[str, Any]) -> Table:
     """The choice beside the best."""
     rows = [
