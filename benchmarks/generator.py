@@ -26,7 +26,7 @@ from generation.branches import Branches
 from generation.model import Shape
 from generation.ranking import item_lists, valid_share
 from generation.search import search
-from generation.training import BATCH, BATCH_ASKED, GAIN, RATES, Trained, told, train
+from generation.training import BATCH, BATCH_ASKED, EPOCHS, RATE, Trained, told, train
 from interactions import (
     CUTS,
     NONE,
@@ -52,6 +52,7 @@ MADE: dict[str, dict[str, Any]] = {
     "RQ": {"method": "rq", "n_subspaces": 4},
 }
 NEURAL, FOREIGN = "RQ-VAE", "LETTER"
+NEURAL_STEPS = 1500
 BEAMS = 30
 # Users whose tuples are also searched without the trie, and tuples of each.
 FREE_USERS, FREE_TUPLES = 1000, 10
@@ -84,16 +85,16 @@ ROWS = [
     Row("DQ", "reassign"),
     Row("1 + DQ", "reassign"),
     Row(FOREIGN, "none"),
-    Row("DQ", "none"),
     Row("DQ", "suffix"),
+    Row("DQ", "none"),
     Row(NEURAL, "reassign"),
     Row("DQ", "reassign", SHUFFLED),
+    Row("RQ", "reassign", REVERSED),
+    Row("DQ, 8 tokens", "reassign"),
     Row("RQ", "none"),
     Row("RQ", "suffix"),
-    Row("RQ", "reassign", REVERSED),
     Row("RQ", "reassign", WITHOUT),
     Row("DQ", "reassign", WITHOUT),
-    Row("DQ, 8 tokens", "reassign"),
     Row("DQ", "reassign", REVERSED),
     Row("1 + DQ", "suffix"),
     Row("1 + DQ", "none"),
@@ -135,7 +136,7 @@ class Catalogue:
 
     @cached_property
     def _neural(self) -> NeuralQuantizer:
-        return NeuralQuantizer("rq", 4).fit(self.vectors)
+        return NeuralQuantizer("rq", 4, most_steps=NEURAL_STEPS).fit(self.vectors)
 
     def _published(self) -> SemanticIds:
         if self.foreign is None:
@@ -284,9 +285,10 @@ def main() -> None:
     settings = {
         "data": name,
         "shape": asdict(shape),
-        "rates": list(RATES),
-        "gain": GAIN,
+        "rate": RATE,
+        "epochs": EPOCHS,
         "batch": BATCH,
+        "rq_vae_steps": NEURAL_STEPS,
         "beams": BEAMS,
         "test_users": len(test.targets),
         "threads": arguments.threads,

@@ -198,8 +198,8 @@ def followers(n: int = 60) -> Sequences:
     return Sequences.of([order[(start + np.arange(7)) % n].tolist() for start in starts], n)
 
 
-def test_it_learns_what_follows_and_stops_when_it_gets_no_better(monkeypatch):
-    monkeypatch.setattr(training, "RATES", (1e-2,))
+def test_it_learns_what_follows_and_keeps_the_best_epoch(monkeypatch):
+    monkeypatch.setattr(training, "RATE", 2e-2)
     monkeypatch.setattr(training, "WARM_UP", 1)
     sequences = followers()
     vectors = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
@@ -207,16 +207,10 @@ def test_it_learns_what_follows_and_stops_when_it_gets_no_better(monkeypatch):
     split = leave_one_out(sequences)
     few = Shape(width=32, heads=2, inner=32, encoder=1, decoder=1, length=3, dropout=0.0)
     branches = Branches(trie_of(sids.codes, sids.sizes))
-    trained = training.train(sids, split, few, branches, most_epochs=30)
+    trained = training.train(sids, split, few, branches, epochs=25)
+    assert len(trained.losses) == 25
     assert trained.losses[trained.best - 1] == min(trained.losses)
-    *earlier, last = trained.losses
-    gained = [
-        loss / least
-        for loss, least in zip(earlier[1:], np.minimum.accumulate(earlier), strict=False)
-    ]
-    assert max(gained) < 1 - training.GAIN
-    assert len(trained.losses) == 30 or last >= min(earlier) * (1 - training.GAIN)
-    assert training.validation_loss(trained, split) == pytest.approx(min(trained.losses), abs=1e-3)
+    assert training.validation_loss(trained, split) == pytest.approx(min(trained.losses), abs=1e-4)
     test = asked(split, 200)
     found = measured(sids, trained, branches, test)
     assert found["recall_10"] > 0.9
@@ -227,7 +221,7 @@ def test_it_learns_what_follows_and_stops_when_it_gets_no_better(monkeypatch):
 
 def test_the_script_measures_each_row_once(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(training, "RATES", ())
+    monkeypatch.setattr(generator, "train", lambda *rest, **_: training.train(*rest, epochs=0))
     monkeypatch.setattr(generator, "Shape", lambda: TINY)
     monkeypatch.setattr(generator, "MADE", {"DQ": {"n_subspaces": 3, "n_codewords": 4}})
     users = followers()
@@ -243,7 +237,8 @@ def test_the_script_measures_each_row_once(tmp_path, monkeypatch):
     rows = [(row["ids"], row["unique"], row["change"], row["seed"]) for row in record["rows"]]
     want = [(*row, 0) for row in generator.ROWS if row.ids == "DQ"]
     assert rows == [*want, (*Row("DQ", "reassign"), 1)]
-    assert [len(row["sizes"]) for row in record["rows"]][:3] == [3, 3, 4]
+    for row in record["rows"]:
+        assert len(row["sizes"]) == (4 if row["unique"] == "suffix" else 3)
     monkeypatch.setattr(generator, "run", None)
     generator.main()
 

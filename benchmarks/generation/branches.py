@@ -39,6 +39,10 @@ class Branches:
         """Which of some nodes, (m,), an ID may go on from in more ways than one: their places."""
         return torch.nonzero(self.choices[nodes] > 1).flatten()
 
+    def child(self, nodes: Tensor, codes: Tensor) -> Tensor:
+        """Where some nodes, (m,), lead to by one code each: (m,) int64."""
+        return self.following[nodes.clamp(max=self.inner), codes].long()
+
     def after(self, nodes: Tensor, level: int) -> Tensor:
         """Where each code of a level leads to from nodes before it, (…): (…, K), -1 for nowhere."""
         return self.following[nodes.clamp(max=self.inner), : self.sizes[level]]

@@ -1,4 +1,4 @@
-"""Training of a `Generator`: until its loss on the validation items falls no more."""
+"""Training of a `Generator`, and its loss on validation items."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from generation.batches import Batch, batches, histories, windows
 from generation.branches import Branches
 from generation.model import Generator, Shape
 
-# A rate of learning is given up after an epoch that gains less than this share.
-GAIN = 0.002
-RATES = (4e-3, 8e-4)
-WARM_UP = 50
+# The rate of learning rises to the first, over so many steps, and then falls to zero.
+RATE, WARM_UP = 4e-3, 50
+EPOCHS = 8
 DECAY = 0.05
 BATCH, BATCH_ASKED = 256, 512
 # Users who are asked after each epoch.
@@ -64,12 +63,13 @@ def train(
     branches: Branches | None,
     *,
     seed: int = 0,
-    most_epochs: int = 60,
+    epochs: int = EPOCHS,
 ) -> Trained:
     """Train on all items of the training parts but the first of each, by AdamW.
 
-    With `branches`, each token competes only with those that may stand in its place by the trie,
-    so that the model need not learn which IDs there are.
+    The epoch with the least loss on the validation items is the one that counts. With `branches`,
+    each token competes only with those that may stand in its place by the trie, so that the model
+    need not learn which IDs there are.
     """
     began = time.process_time()
     rng = np.random.default_rng(seed)
@@ -79,22 +79,19 @@ def train(
         out = Trained(model, torch.from_numpy(sids.codes.astype(np.int64)), branches)
         parts = windows(split.training, shape.length)
         state, least = copy.deepcopy(model.state_dict()), np.inf
-        for rate in RATES:
-            model.load_state_dict(state)
-            optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=DECAY, fused=True)
-            gains, steps = True, 0
-            while gains and len(out.losses) < most_epochs:
-                model.train()
-                for batch in batches(parts, out.table, BATCH, rng):
-                    steps += 1
-                    optimizer.param_groups[0]["lr"] = rate * min(1.0, steps / WARM_UP)
-                    step(out, batch, optimizer)
-                loss = validation_loss(out, split)
-                out.losses.append(loss)
-                gains = loss < least * (1 - GAIN)
-                if loss < least:
-                    least, out.best = loss, len(out.losses)
-                    state = copy.deepcopy(model.state_dict())
+        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=DECAY, fused=True)
+        steps, all_steps = 0, epochs * -(-len(parts) // BATCH)
+        for epoch in range(1, epochs + 1):
+            model.train()
+            for batch in batches(parts, out.table, BATCH, rng):
+                steps += 1
+                rate = RATE * min(steps / WARM_UP, 1 - steps / (all_steps + 1))
+                optimizer.param_groups[0]["lr"] = rate
+                step(out, batch, optimizer)
+            out.losses.append(validation_loss(out, split))
+            if out.losses[-1] < least:
+                least, out.best = out.losses[-1], epoch
+                state = copy.deepcopy(model.state_dict())
     model.load_state_dict(state)
     model.eval()
     out.seconds = time.process_time() - began
@@ -123,7 +120,7 @@ class Told(NamedTuple):
     losses : (r,) float32
         Minus the logarithm of its probability.
     right : (r,) bool
-        Whether it is the likeliest.
+        Whether it is the likeliest; of none in training.
     """
 
     rows: Tensor
@@ -142,10 +139,11 @@ def told_tokens(trained: Trained, states: Tensor, wanted: Tensor) -> Iterator[To
         logits = model.decode(states[rows], before[rows], level)
         if branches is not None:
             logits = logits.masked_fill(branches.after(nodes[rows], level) < 0, -torch.inf)
-            nodes = branches.after(nodes, level).gather(1, wanted[:, level, None])[:, 0].long()
+            nodes = branches.child(nodes, wanted[:, level])
         codes = wanted[rows, level]
         losses = nn.functional.cross_entropy(logits, codes, reduction="none")
-        yield Told(rows, losses, logits.argmax(dim=1) == codes)
+        right = logits.argmax(dim=1) == codes if not model.training else codes.new_empty(0)
+        yield Told(rows, losses, right)
         before = before + table(wanted[:, level])
 
 
