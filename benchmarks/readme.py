@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cluster_tables
 import generator_tables
 import life_tables
-import tuning_tables
-
 import recommend_tables
+import tuning_tables
 
 from dqindex.bench.results import read_results
 from dqindex.report.families import label
@@ -629,6 +629,27 @@ def recommended(record: dict[str, Any]) -> str:
     )
 
 
+def cluster() -> str:
+    """What Spark took on one machine."""
+    record = result("cluster")
+    found = record["settings"]
+    return (
+        markdown(*cluster_tables.measured(record))
+        + "\n"
+        + markdown(*cluster_tables.memory(record))
+        + made_by(record)
+        + f"\n{record['rows'][0]['dim']} dimensions, 8 tokens of 256, "
+        f"`{found['spec']}`. Other work ran beside, a load of {found['load']:.0f} on "
+        f"{record['machine']['cores']} cores: seconds of the clock are far too long, those of CPU "
+        "are the measure.\n"
+    )
+
+
+def cluster_billion() -> str:
+    """What follows for a billion vectors."""
+    return markdown(*cluster_tables.billion(result("cluster")))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "dq_vs_opq-training": dq_vs_opq_training,
@@ -657,6 +678,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sids-churn": sids_churn,
     "sids-shares": sids_shares,
     "life": life,
+    "cluster": cluster,
+    "cluster-billion": cluster_billion,
     "generator": generator,
     "generator-tokens": generator_tokens,
 }
