@@ -87,7 +87,7 @@ def by_row(record: dict[str, Any]) -> list[list[Run]]:
 
 
 def _control(run: Run) -> bool:
-    return run["augmentation"].startswith(("shuffled", "random"))
+    return str(run["augmentation"]).startswith(("shuffled", "random"))
 
 
 def _names(run: Run) -> list[str]:
