@@ -338,7 +338,7 @@ def test_command_line(x, run, tmp_path: Path):
     for eta in ("nan", "0.5"):
         done = run(*build, *spec, "--score-aware", eta)
         assert done.returncode == 1
-        assert "score_aware is" in done.stderr
+        assert f"--score-aware is {eta}; it must be a finite number" in done.stderr
         assert done.stderr.count("\n") == 1
     done = run("build", "x.npy", "-o", "j", "--like", "i", "--score-aware", "2")
     assert done.returncode == 2
