@@ -215,7 +215,8 @@ def main() -> None:
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     results = []
-    for rows in arguments.rows or [1_000_000, 3_000_000, 10_000_000]:
+    asked = arguments.rows or [1_000_000, 3_000_000, 10_000_000]
+    for rows in asked:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(
             target=measured, args=(rows, arguments.dim, arguments.spec, sender)
@@ -226,7 +227,13 @@ def main() -> None:
         process.join()
         print(json.dumps(results[-1]), file=sys.stderr)
         # What was measured stays, whatever comes of the larger ones.
-        settings = {"spec": arguments.spec, "codes": [256] * 8, "master": "local[2]", "jvm": JVM}
+        settings = {
+            "spec": arguments.spec,
+            "codes": [256] * 8,
+            "master": "local[2]",
+            "jvm": JVM,
+            "asked": asked,
+        }
         print(common.write("cluster", results, load=round(os.getloadavg()[1], 1), **settings))
 
 

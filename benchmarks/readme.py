@@ -633,6 +633,7 @@ def cluster() -> str:
     """What Spark took on one machine."""
     record = result("cluster")
     found = record["settings"]
+    lacking = found["asked"][len(record["rows"]) :]
     return (
         markdown(*cluster_tables.measured(record))
         + "\n"
@@ -641,7 +642,9 @@ def cluster() -> str:
         + f"\n{record['rows'][0]['dim']} dimensions, 8 tokens of 256, "
         f"`{found['spec']}`. Other work ran beside, a load of {found['load']:.0f} on "
         f"{record['machine']['cores']} cores: seconds of the clock are far too long, those of CPU "
-        "are the measure.\n"
+        "are the measure."
+        + "".join(f" The run was ended before {rows:,} vectors were done." for rows in lacking)
+        + "\n"
     )
 
 
