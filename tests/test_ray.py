@@ -162,7 +162,7 @@ def test_what_can_not_be_is_refused(catalogue):
         engine.semantic_ids(ray.data.from_arrow([twice.slice(0, 1), twice.slice(1)]), model=model)
     with pytest.raises(InputError, match="give a Dataset of Ray"):
         engine.fit(catalogue)
-    sids = dqindex.semantic_ids(catalogue, n_subspaces=3, n_codewords=12)
+    sids = dqindex.semantic_ids(catalogue, n_subspaces=3, n_codewords=14)
     with pytest.raises(InputError, match=r"900 ids are in the map already, for example \d+"):
         engine.append(sids, ds)
     with pytest.raises(InputError, match="no setting 'colour'"):
