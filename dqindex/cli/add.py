@@ -16,7 +16,7 @@ from dqindex.index.index import DQIndex
 @changing.vectors
 @options.as_json
 def command(folder: str, quiet: bool, as_json: bool, **given: Any) -> None:
-    """Add VECTORS to the index at DIR, under the training that it has.
+    """Add VECTORS to the index at DIR; nothing is trained.
 
     DIR is replaced in one step: whoever reads it goes on with the version that was opened, and an
     addition that fails or is interrupted leaves it as it was. Warns where the codes fit the new

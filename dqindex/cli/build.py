@@ -58,8 +58,8 @@ TRAINING = (
     "--like",
     metavar="DIR0",
     type=options.PATH,
-    help="Instead of --spec: under the training of the index at DIR0, for a shard that 'merge' "
-    "takes, or for a rebuild. Nothing is trained.",
+    help="Instead of --spec: use the training of the index at DIR0, and train nothing, for a "
+    "shard that 'merge' takes, or for a rebuild.",
 )
 @click.option(
     "--target-recall",

@@ -58,8 +58,8 @@ ids = click.option(
 skip_invalid = click.option(
     "--skip-invalid",
     is_flag=True,
-    help="Leave out rows that are null, of another width, or not finite; the output's name with "
-    ".skipped.parquet gets their ids.",
+    help="Leave out rows that are null, of another width, or not finite, and write their ids to "
+    "a file with the output's name and .skipped.parquet.",
 )
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -116,7 +116,7 @@ def balance(default: str) -> Callable[[Command], Command]:
         type=click.Choice(["variance", "log-variance"]),
         default=default,
         show_default=True,
-        help="What subspaces have equal: sums of variances (arXiv 2508.11194) or of their "
+        help="All subspaces get the same sum: of variances (arXiv 2508.11194), or of their "
         "logarithms (Ge et al., OPQ).",
     )
 
@@ -251,14 +251,15 @@ family = compose(
     click.option(
         "--beam",
         type=click.IntRange(min=1),
-        help="Prefixes that encoding keeps, where tokens depend on each other.  [default: 8 there]",
+        help="Prefixes that encoding keeps, where tokens depend on each other.  "
+        "[default: 8 with rq or --coarse]",
     ),
     balance("variance"),
     click.option(
         "--max-share",
         type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-        help="Balanced k-means: no code of a token is that of more than this share of the training "
-        "vectors (0.01), against collapse; it costs distortion, and rules out --polish.",
+        help="Balanced k-means: no code of a token gets more than this share of the training "
+        "vectors (0.01). It prevents collapse, costs distortion, and rules out --polish.",
     ),
     click.option(
         "--block-widths",

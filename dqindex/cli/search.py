@@ -94,7 +94,7 @@ def command(
 
     Each result line has the query (its id, or its row), and the ids and distances of its
     neighbours, the nearest first. --json prints JSON lines on stdout. Where fewer than k are
-    there, the lists are shorter; in Parquet they are filled up with nulls.
+    found, the lists are shorter; in Parquet they are filled up with nulls.
     """
     _check_usage(k, radius, only, exclude, output)
     if output is not None:

@@ -86,7 +86,7 @@ def _numbers(words: str) -> list[float]:
     multiple=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Threads of the searches; once more for a further pass.  [default: 1, then all CPUs]",
+    help="Threads of the searches; may be repeated, for a pass each.  [default: 1, then all CPUs]",
 )
 @click.option(
     "-o",

@@ -63,9 +63,10 @@ def _conditions(
     multiple=True,
     callback=_conditions,
     metavar="CONDITION",
-    help="Exit with 1 if it holds, as collision_rate>0.01; may be given several times. Figures are "
-    "named as in --json: of the published tokens, or before.collision_rate; "
-    "prefixes.1.largest_group, levels.0.coverage.",
+    help="Exit with 1 if this holds, such as collision_rate>0.01; may be given several times. "
+    "Figures have their names in --json, and are of the published tokens, or with 'before.' of "
+    "those before collisions were resolved. Others are prefixes.1.largest_group and "
+    "levels.0.coverage.",
 )
 @options.foreign
 @loading.model
@@ -95,9 +96,9 @@ def command(
     """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry.
 
     entropy_ratio is the entropy of the IDs over log n, 1 if all are unique; entropy_capacity_ratio
-    is over the log of how many IDs there can be, as TorchEasyRec has it. same_vector_share: of the
-    items beyond the first of each ID, those whose vector another item of that ID has, which no
-    codes could tell apart.
+    is over the log of how many IDs there can be, as TorchEasyRec has it. same_vector_share
+    is the share of the collisions between items that have the same vector, which no codes could
+    tell apart.
     """
     sids = loading.with_model(loading.read_any(map_path, **foreign), map_path, model_path)
     source = None

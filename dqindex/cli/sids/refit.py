@@ -32,7 +32,7 @@ from dqindex.storage.outputs import check_output
     default=0.05,
     show_default=True,
     help="An item keeps its ID unless the new one lowers its distortion by more than this share of "
-    "it; likewise the model, of the whole catalogue's.",
+    "it. The model stays likewise, by the distortion of the whole catalogue.",
 )
 @loading.model
 @loading.priority
