@@ -149,7 +149,7 @@ def test_bad_variances(values, message):
 
 
 def test_bad_settings():
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="from 1 to 65536"):
         deal([1.0], 0)
     with pytest.raises(InputError, match="'sums'"):
         deal([1.0], 1, "sums")

@@ -15,10 +15,15 @@ from dqindex.quantizer.model import DQModel
 
 
 @click.command("append")
-@click.argument("published", metavar="MAP")
-@click.argument("items")
+@click.argument("published", metavar="MAP", type=options.PATH)
+@click.argument("items", type=options.PATH)
 @click.option(
-    "-o", "--output", required=True, metavar="FOLDER", help="Parquet folder of the new items."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FOLDER",
+    type=options.PATH,
+    help="Parquet folder of the new items.",
 )
 @unique.model
 @unique.ways

@@ -15,8 +15,15 @@ from dqindex.quantizer.model import DQModel
 
 
 @click.command("extract")
-@click.argument("items")
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="Parquet folder to write.")
+@click.argument("items", type=options.PATH)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FOLDER",
+    type=options.PATH,
+    help="Parquet folder to write.",
+)
 @unique.model
 @unique.ways
 @loading.priority

@@ -14,7 +14,7 @@ from dqindex.storage.outputs import check_output
 
 
 @click.command("fit")
-@click.argument("items")
+@click.argument("items", type=options.PATH)
 @click.option(
     "-o",
     "--output",
