@@ -39,8 +39,8 @@ def candidates(
 
     Examples
     --------
-    >>> candidates(1_000_000, 64, 20)
-    ['RR,IVF{lists},RaBitQfs']
+    >>> candidates(1_000_000, 64, 28)
+    ['RR,IVF{lists},RaBitQfs', 'DQ32,IVF{lists},PQ32x4fs', 'DQ27,PQ27', 'DQ19,IVF{lists},PQ19']
     >>> candidates(1_000_000, 64, 20, family="dq")
     ['DQ19,PQ19', 'DQ22,IVF{lists},PQ22x4fs', 'DQ11,IVF{lists},PQ11']
     """
