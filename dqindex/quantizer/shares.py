@@ -68,24 +68,21 @@ def bounded(
     rng = np.random.default_rng(seed)
     most = max(int(share * len(X)), 1)
     best, least = centroids, len(X) + 1
-    rounds = SETTLING_ROUNDS + LAST_ROUNDS
-    start = centroids
-    for turn in range(TRIES * rounds):
-        if turn % rounds == 0:
-            centroids = start
-        labels, _ = nearest_in_pieces(X, centroids, parallel=parallel)
-        sizes = np.bincount(labels, minlength=len(centroids))
-        if sizes.max() < least:
-            best, least = centroids, int(sizes.max())
-        if least <= most:
-            return best
-        settling = turn % rounds < SETTLING_ROUNDS
-        # Lloyd steps within a cluster may give all but one of its codewords to outliers, each time.
-        centroids = _split(
-            X, centroids, labels, sizes, most, lloyd if settling or turn % 2 else None, rng
-        )
-        if settling:
-            centroids = lloyd(X, centroids)
+    for _ in range(TRIES):
+        made = centroids
+        for turn in range(SETTLING_ROUNDS + LAST_ROUNDS):
+            labels, _ = nearest_in_pieces(X, made, parallel=parallel)
+            sizes = np.bincount(labels, minlength=len(made))
+            if sizes.max() < least:
+                best, least = made, int(sizes.max())
+            if least <= most:
+                return best
+            settling = turn < SETTLING_ROUNDS
+            # Lloyd steps in a cluster may give all but one of its codewords to outliers, each time.
+            within = lloyd if settling or turn % 2 else None
+            made = _split(X, made, labels, sizes, most, within, rng)
+            if settling:
+                made = lloyd(X, made)
     warn(
         f"a codeword has {least / len(X):.2%} of the vectors, more than max_share {share:.2%}: too "
         "many are the same, or nearly so; use a larger share or larger codebooks"
