@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ from dqindex.errors import (
 from dqindex.partitions import survey as looks
 from dqindex.partitions.coding import pack_lists
 from dqindex.partitions.columns import ID, compared
-from dqindex.partitions.how import How
+from dqindex.partitions.how import How, how_stored, model_of_file
 from dqindex.places.place import place, shown
+from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.token_lists import as_lists, read_lists
 from dqindex.sids.map import SidMap
 from dqindex.sids.map_file import FORMAT, ROW_GROUP
@@ -78,6 +80,39 @@ def open_map(path: str | Path) -> MapFile:
     _check_own(record["own_ids"], name)
     kind = compared(part.schema.field(ID).type, ID)
     return MapFile(str(path), record, len(part.group_rows), kind)
+
+
+def located(sids: Any, table: str) -> SidMap | MapFile:
+    """A map that is no table of an engine: in memory, or the file at a path, opened once.
+
+    `table` is what the engine calls one, for the message.
+
+    Raises
+    ------
+    InputError, StorageError, FileFormatError, IntegrityError
+        If it is none, or damaged.
+    """
+    if isinstance(sids, SidMap | MapFile):
+        return sids
+    if not isinstance(sids, str | Path):
+        raise InputError(
+            f"sids is a {type(sids).__name__}; give a {table}, a map, or the path of a map"
+        )
+    return open_map(sids)
+
+
+def how_of(sids: SidMap | MapFile, model: DQModel | None, given: Sequence[object]) -> How:
+    """How a map in memory or in a file was made; its model is its own, or the one beside it.
+
+    Raises
+    ------
+    InputError, StorageError, FileFormatError, IntegrityError
+        If the model is missing, damaged or another, or settings are `given`.
+    """
+    if isinstance(sids, SidMap):
+        return how_stored(vars(sids), "the map", model or sids.need_model(), given)
+    model = model or model_of_file(sids.path, sids.record["fingerprint"])
+    return how_stored(sids.record, sids.path, model, given)
 
 
 def _check_own(own: bool, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,12 +13,13 @@ import ray.data
 from dqindex.errors import InputError
 from dqindex.partitions import survey as looks
 from dqindex.partitions.columns import ID
-from dqindex.partitions.how import How, how_given, how_stored, model_of_file
+from dqindex.partitions.how import How, how_given
 from dqindex.partitions.maps import (
     MapFile,
     check_columns,
+    how_of,
     in_columns,
-    open_map,
+    located,
     pieces_of,
     survey_map,
 )
@@ -55,16 +55,12 @@ def published_map(
     InputError, StorageError, FileFormatError, IntegrityError
         If it is none, is damaged, or does not fit the settings.
     """
-    rows, kind, _ = rows_of(sids)
     if isinstance(sids, ray.data.Dataset):
+        rows, kind, _ = rows_of(sids)
         return Published(rows, how_given(model, unique, cap, keep), kind)
-    given = unique, cap, keep
-    if isinstance(sids, SidMap):
-        how = how_stored(vars(sids), "the map", model or sids.need_model(), given)
-        return Published(rows, how, kind)
-    stored = open_map(sids)
-    model = model or model_of_file(stored.path, stored.record["fingerprint"])
-    return Published(rows, how_stored(stored.record, stored.path, model, given), kind)
+    sids = located(sids, "Dataset")
+    rows, kind, _ = rows_of(sids)
+    return Published(rows, how_of(sids, model, (unique, cap, keep)), kind)
 
 
 def rows_of(sids: Any) -> tuple[Tables, pa.DataType, list[int] | None]:
@@ -81,16 +77,12 @@ def rows_of(sids: Any) -> tuple[Tables, pa.DataType, list[int] | None]:
         schema = sids.schema()
         kind = check_columns(pa.schema([]) if schema is None else schema.base_schema)
         return each(blocks_of(sids), in_columns, kind), kind, None
+    sids = located(sids, "Dataset")
     if isinstance(sids, SidMap):
         pieces = pieces_of(sids)
         return list(map(ray.put, pieces)), pieces[0].schema.field(ID).type, sids.sizes
-    if not isinstance(sids, str | Path):
-        raise InputError(
-            f"sids is a {type(sids).__name__}; give a Dataset, a map, or the path of a map"
-        )
-    stored = open_map(sids)
-    rows = [call(partial(MapFile.rows, stored), group) for group in range(stored.groups)]
-    return rows, stored.kind, stored.record["code_sizes"]
+    rows = [call(partial(MapFile.rows, sids), group) for group in range(sids.groups)]
+    return rows, sids.kind, sids.record["code_sizes"]
 
 
 def surveyed_map(published: Published) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -15,11 +14,12 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from dqindex.errors import InputError
 from dqindex.partitions import survey as looks
 from dqindex.partitions.columns import ID
-from dqindex.partitions.how import How, how_given, how_stored, model_of_file
+from dqindex.partitions.how import How, how_given
 from dqindex.partitions.maps import (
     MapFile,
     check_columns,
-    open_map,
+    how_of,
+    located,
     pieces_of,
     schema_of,
     survey_map,
@@ -61,16 +61,12 @@ def published_map(
     InputError, StorageError, FileFormatError, IntegrityError
         If it is none, is damaged, or does not fit the settings.
     """
-    rows, kind, _ = rows_of(sids, session)
     if isinstance(sids, DataFrame):
+        rows, kind, _ = rows_of(sids, session)
         return Published(rows, how_given(model, unique, cap, keep), kind)
-    given = unique, cap, keep
-    if isinstance(sids, SidMap):
-        how = how_stored(vars(sids), "the map", model or sids.need_model(), given)
-        return Published(rows, how, kind)
-    stored = open_map(sids)
-    model = model or model_of_file(stored.path, stored.record["fingerprint"])
-    return Published(rows, how_stored(stored.record, stored.path, model, given), kind)
+    sids = located(sids, "DataFrame")
+    rows, kind, _ = rows_of(sids, session)
+    return Published(rows, how_of(sids, model, (unique, cap, keep)), kind)
 
 
 def rows_of(
@@ -88,17 +84,13 @@ def rows_of(
     if isinstance(sids, DataFrame):
         kind = check_columns(to_arrow_schema(sids.schema))
         return _typed(sids, kind), kind, None
+    sids = located(sids, "DataFrame")
     session = session or SparkSession.builder.getOrCreate()
     if isinstance(sids, SidMap):
         pieces = pieces_of(sids)
         rows = session.createDataFrame(pa.concat_tables(pieces))
         return rows, pieces[0].schema.field(ID).type, sids.sizes
-    if not isinstance(sids, str | Path):
-        raise InputError(
-            f"sids is a {type(sids).__name__}; give a DataFrame, a map, or the path of a map"
-        )
-    stored = open_map(sids)
-    return _read(session, stored), stored.kind, stored.record["code_sizes"]
+    return _read(session, sids), sids.kind, sids.record["code_sizes"]
 
 
 def _typed(df: DataFrame, kind: pa.DataType) -> DataFrame:
