@@ -156,6 +156,36 @@ def test_the_fingerprint_is_that_of_the_training(tmp_path):
     assert len({mark, *(one.training for one in others)}) == 5
 
 
+# Nothing of these is trained that their codebooks or centroids do not show.
+LAYOUTS = (
+    ("RaBitQ", "RaBitQ4"),
+    ("IVF8,RaBitQ2", "IVF8,RaBitQ4"),
+    ("IVF8,RaBitQfs", "IVF8,RaBitQfs4"),
+    ("RQ2x4", "RQ2x4_Nqint4"),
+    ("RQ2x4_Nqint4", "RQ2x4_Nlsq2x4"),
+    ("RQ2x4_Nqint8", "RQ2x4_Nlsq2x4"),
+    ("IVF8,RQ2x4_Nfloat", "IVF8,RQ2x4_Nqint8"),
+)
+
+
+@pytest.mark.parametrize(("one", "other"), LAYOUTS)
+def test_codes_of_another_layout_are_not_merged(tmp_path, one, other):
+    first, second = build_index(X, one), build_index(X, other)
+    assert first.training != second.training
+    with pytest.raises(InputError, match="index 1: was trained apart"):
+        merge_indexes([first, second])
+    second.save(tmp_path / "second")
+    assert open_index(tmp_path / "second").training == second.training
+    assert len(merge_indexes([second, build_like(X[:9], tmp_path / "second")])) == 709
+
+
+def test_the_fingerprint_does_not_tell_of_how_codes_lie_in_memory():
+    for one, other in (("PQ4x4fs", "PQ4x4fs_64"), ("IVF8,PQ4x4", "IVF8,PQ4x4np")):
+        first, second = build_index(X, one), build_like(X[:9], build_index(X, other))
+        expected = build_like(np.concatenate([X, X[:9]]), first)
+        assert content(merge_indexes([first, second])) == content(expected)
+
+
 def test_indexes_that_count_go_on_counting():
     whole = build_index(X, "DQ4,IVF8,PQ4x4")
     first, second = build_like(X[:100], whole), build_like(X[100:250], whole)

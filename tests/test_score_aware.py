@@ -267,6 +267,21 @@ def test_changes_keep_encoding_so(x, spec, tmp_path):
     np.testing.assert_array_equal(again.distances[stays], rest.distances[stays])
 
 
+def test_codes_of_another_weight_are_not_merged(x, tmp_path, monkeypatch):
+    # The codebooks stay those of k-means, so that they do not tell the indexes apart.
+    monkeypatch.setattr(score_aware, "ROUNDS", 0)
+    made = [build_index(x, "DQ8,PQ8x4fs", metric="cosine", score_aware=eta) for eta in (1, 2, 4)]
+    assert len({one.training for one in made}) == 3
+    assert (codes_of(made[0]) != codes_of(made[2])).any()
+    for number, one in enumerate(made):
+        one.save(tmp_path / str(number))
+    with pytest.raises(InputError, match=r"index 1: its codes have score_aware 4, .*index 0 1; "):
+        merge_indexes([made[0], made[2]])
+    with pytest.raises(InputError, match=r"0: its codes have score_aware 1, .*/1 2; "):
+        merge_indexes([tmp_path / "1", tmp_path / "0"])
+    assert len(merge_indexes([made[2], build_like(x[:9], made[2])])) == len(x) + 9
+
+
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("metric", ["cosine", "ip"])
 def test_stock_faiss_reads_them_and_gives_the_same_answers(x, spec, metric, tmp_path):

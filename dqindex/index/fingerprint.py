@@ -9,13 +9,15 @@ import faiss
 import numpy as np
 
 
-def training_fingerprint(index: Any) -> str:
-    """SHA-256 of all that training made: transforms, centroids, codebooks, ranges.
+def training_fingerprint(index: Any, eta: float = 1.0) -> str:
+    """SHA-256 of all that codes depend on: transforms, centroids, codebooks, ranges, their layout.
 
-    What it holds, and how it is searched, do not count. Two indexes of one fingerprint give every
-    vector the same codes.
+    `eta` is the weight of score-aware codes, which FAISS does not know. What an index holds, and how
+    it is searched, do not count. Two indexes of one fingerprint give every vector the same codes.
     """
     digest = hashlib.sha256()
+    if eta != 1:
+        digest.update(f"score_aware {eta};".encode())
     _take(faiss.downcast_index(index), digest)
     return digest.hexdigest()
 
@@ -58,6 +60,9 @@ def _take_quantizer(quantizer: Any, digest: Any) -> None:
 
 
 def _take_codebooks(index: Any, digest: Any) -> None:
+    if hasattr(index, "code_size"):
+        # Of RaBitQ nothing else tells how many bits a dimension has.
+        digest.update(f"code {index.code_size};".encode())
     for name in ("pq", "refine_pq"):
         if hasattr(index, name):
             pq = getattr(index, name)
@@ -71,10 +76,20 @@ def _take_codebooks(index: Any, digest: Any) -> None:
         None,
     )
     if additive is not None:
-        digest.update(f"additive {faiss.vector_to_array(additive.nbits).tolist()};".encode())
-        _floats(additive.codebooks, digest)
+        _take_additive(additive, digest)
     if hasattr(index, "center"):
         _floats(index.center, digest)
+
+
+def _take_additive(quantizer: Any, digest: Any) -> None:
+    """Codebooks, and how the norm of a vector is kept in its code."""
+    bits = faiss.vector_to_array(quantizer.nbits).tolist()
+    digest.update(f"additive {bits} {quantizer.search_type};".encode())
+    _floats(quantizer.codebooks, digest)
+    if quantizer.norm_bits:
+        digest.update(np.float32([quantizer.norm_min, quantizer.norm_max]).tobytes())
+    if quantizer.qnorm.ntotal:
+        digest.update(quantizer.qnorm.reconstruct_n(0, quantizer.qnorm.ntotal).tobytes())
 
 
 def _floats(vector: Any, digest: Any) -> None:

@@ -18,6 +18,7 @@ from dqindex.index.index import DQIndex
 from dqindex.index.labels import Labels, relabel
 from dqindex.index.names import Names, merged_names
 from dqindex.index.opening import names_in, open_index
+from dqindex.index.score_aware import score_aware_of
 from dqindex.places.place import place, shown
 from dqindex.vectors import open_vectors
 
@@ -226,6 +227,12 @@ def _check_alike(manifests: Sequence[Manifest], owners: Sequence[str]) -> None:
                     f"{owner}: its {field} is {manifest[field]}, and that of {owners[0]} "
                     f"{first[field]}; merge indexes of one training"
                 )
+        weights = [score_aware_of(one) for one in (manifest, first)]
+        if weights[0] != weights[1]:
+            raise InputError(
+                f"{owner}: its codes have score_aware {weights[0]:g}, and those of {owners[0]} "
+                f"{weights[1]:g}; merge indexes of one training"
+            )
         known = [one.get("training") for one in (first, manifest)]
         if None not in known and known[0] != known[1]:
             raise InputError(_other_training(owners[0], owner))

@@ -40,6 +40,7 @@ from dqindex.index.parameters import (
 )
 from dqindex.index.places import Places
 from dqindex.index.ranges import Within
+from dqindex.index.score_aware import score_aware_of
 from dqindex.index.searching import Search
 from dqindex.index.truth import check_number
 from dqindex.parallel.threads import thread_limit
@@ -160,7 +161,7 @@ class SearchableIndex:
     @property
     def training(self) -> str:
         """Fingerprint of the training: indexes that share it can be merged."""
-        return training_fingerprint(self.index)
+        return training_fingerprint(self.index, score_aware_of(self.manifest))
 
     @checked(parameters=instance(Mapping))
     def set_parameters(self, parameters: Mapping[str, Any]) -> None:
