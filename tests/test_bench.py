@@ -34,6 +34,7 @@ from dqindex.errors import (
     FileFormatError,
     InputError,
     IntegrityError,
+    MissingDependencyError,
     SpecError,
     StorageError,
 )
@@ -541,6 +542,12 @@ def test_auto_keeps_what_no_other_setting_beats(folder, run):
     assert len(set(found)) == len(found)
 
 
+def test_a_module_of_another_package_is_no_peer(monkeypatch):
+    monkeypatch.setattr(peers.peer_class("faiss"), "package", "not-there")
+    with pytest.raises(MissingDependencyError, match="faiss is not that of not-there"):
+        peers.peer_class("faiss")
+
+
 def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
     monkeypatch.setitem(peers.PEERS, "hnswlib", peers._Entry("hnswlib.HnswlibPeer", "not_there"))
     said: list[str] = []
@@ -678,6 +685,10 @@ OTHERS = {
     "voyager": {"ef"},
     "turbovec": set(),
     "rabitqlib:lists=16": {"nprobe"},
+    "glass": {"ef"},
+    "glass:quant=FP16,refine=none": {"ef"},
+    "svs": {"ef"},
+    "svs:bits=0": {"ef"},
 }
 
 

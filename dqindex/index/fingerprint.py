@@ -12,8 +12,9 @@ import numpy as np
 def training_fingerprint(index: Any, eta: float = 1.0) -> str:
     """SHA-256 of all that codes depend on: transforms, centroids, codebooks, ranges, their layout.
 
-    `eta` is the weight of score-aware codes, which FAISS does not know. What an index holds, and how
-    it is searched, do not count. Two indexes of one fingerprint give every vector the same codes.
+    `eta` is the weight of score-aware codes, which FAISS does not know. What an index holds, and
+    how it is searched, do not count. Two indexes of one fingerprint give every vector the same
+    codes.
     """
     digest = hashlib.sha256()
     if eta != 1:
@@ -87,7 +88,7 @@ def _take_additive(quantizer: Any, digest: Any) -> None:
     digest.update(f"additive {bits} {quantizer.search_type};".encode())
     _floats(quantizer.codebooks, digest)
     if quantizer.norm_bits:
-        digest.update(np.float32([quantizer.norm_min, quantizer.norm_max]).tobytes())
+        digest.update(np.array([quantizer.norm_min, quantizer.norm_max], np.float32).tobytes())
     if quantizer.qnorm.ntotal:
         digest.update(quantizer.qnorm.reconstruct_n(0, quantizer.qnorm.ntotal).tobytes())
 

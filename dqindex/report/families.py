@@ -22,6 +22,8 @@ FAMILIES = (
     "voyager",
     "turbovec",
     "rabitqlib",
+    "glass",
+    "svs",
 )
 OURS = FAMILIES[:4]
 

@@ -21,6 +21,8 @@ COLOURS = {
     "voyager": "#56B4E9",
     "turbovec": "#8E63CE",
     "rabitqlib": "#7F7F7F",
+    "glass": "#A0522D",
+    "svs": "#2F6F73",
 }
 
 # Without a trace a panel has no axes.

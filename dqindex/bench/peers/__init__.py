@@ -26,6 +26,8 @@ PEERS = {
     "voyager": _Entry("voyager.VoyagerPeer", "voyager"),
     "turbovec": _Entry("turbovec.TurbovecPeer", "turbovec"),
     "rabitqlib": _Entry("rabitqlib.RabitqlibPeer", "rabitqlib"),
+    "glass": _Entry("glass.GlassPeer", "glass"),
+    "svs": _Entry("svs.SvsPeer", "svs"),
 }
 
 
@@ -49,13 +51,20 @@ def peer_class(name: str) -> type[Peer]:
     Raises
     ------
     MissingDependencyError
-        If its library is not installed.
+        If its library is not installed, or another package has its name.
     """
     home, module = PEERS[name]
     if find_spec(module) is None:
         raise MissingDependencyError(f"{module} is not installed; pip install 'dqindex[bench]'")
     file, _, cls = home.partition(".")
     found: type[Peer] = getattr(import_module(f"dqindex.bench.peers.{file}"), cls)
+    try:
+        metadata.version(found.package)
+    except metadata.PackageNotFoundError:
+        # As of svs: on PyPI that is the name of another package.
+        raise MissingDependencyError(
+            f"{module} is not that of {found.package}; pip install 'dqindex[bench]'"
+        ) from None
     return found
 
 

@@ -1,0 +1,71 @@
+"""svs (Intel's Scalable Vector Search): a Vamana graph over vectors of few bits (LVQ)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import svs
+
+from dqindex._types import Float32, Int64
+from dqindex.bench.peers.base import EF, Options, Peer
+
+# Graphs of its kinds of distance want another slope for the edges that they keep.
+ALPHA = {"l2": 1.2, "ip": 0.95, "cosine": 1.2}
+
+
+class SvsPeer(Peer):
+    """``svs:bits=4,residual=8,degree=32,window=200``: LVQ; bits 0 for float32 vectors."""
+
+    package = "scalable-vs"
+    rest = "graph"
+    defaults: ClassVar[Options] = {"bits": 4, "residual": 8, "degree": 32, "window": 200}
+    index: Any
+
+    def build(self, x: Float32, threads: int) -> None:
+        """One graph, over codes that it reads from a file."""
+        rows = self.unit(x)
+        parameters = svs.VamanaBuildParameters(
+            alpha=ALPHA[self.metric],
+            graph_max_degree=int(self.options["degree"]),
+            window_size=int(self.options["window"]),
+        )
+        distance = svs.MIP if self.metric == "ip" else svs.L2
+        bits = int(self.options["bits"])
+        with tempfile.TemporaryDirectory() as folder, self.step("add"):
+            data: Any = rows
+            if bits:
+                svs.write_vecs(rows, f"{folder}/x.fvecs")
+                loader = svs.VectorDataLoader(f"{folder}/x.fvecs", svs.float32, rows.shape[1])
+                data = svs.LVQLoader(loader, primary=bits, residual=int(self.options["residual"]))
+            self.index = svs.Vamana.build(parameters, data, distance, threads)
+
+    def search(self, queries: Float32, k: int) -> Int64:
+        """A beam of at least k."""
+        self.index.search_window_size = max(self._ef, k)
+        found = self.index.search(self.unit(queries), k)[0]
+        return np.asarray(found).astype(np.int64)
+
+    def set_threads(self, threads: int) -> None:
+        """They belong to the index."""
+        self.index.num_threads = threads
+
+    def grid(self) -> dict[str, list[float]]:
+        """The width of the beam."""
+        return {"ef": [float(ef) for ef in EF]}
+
+    def set_parameters(self, parameters: Mapping[str, float]) -> None:
+        """The width of the beam."""
+        self._ef = int(parameters["ef"])
+
+    def save(self, folder: Path) -> None:
+        """Three folders: settings, graph, codes."""
+        self.index.save(*(str(folder / name) for name in ("config", "graph", "data")))
+        self._codes = sum(one.stat().st_size for one in (folder / "data").rglob("*"))
+
+    def parts(self, n: int) -> dict[str, int]:
+        """Codes with their scales, as the last `save` wrote them."""
+        return {"codes": self._codes}
