@@ -1,12 +1,16 @@
 """Recall against throughput at equal bytes: DQ, FAISS's own, and the libraries users would pick.
 
     python benchmarks/frontier.py --data glove-50 --data text384.npy
-    python benchmarks/generate.py phrases million.npy 1000000
-    python benchmarks/frontier.py --data million.npy --threads 1 --threads 2
+    python benchmarks/make_data.py phrases -o phrases.npy
+    python benchmarks/frontier.py --data phrases.npy --threads 1 --threads 2
 
 Appends to results/frontier.jsonl; what is there is not measured again, and after each method it
-says how long the rest takes. `dqindex bench report
-benchmarks/results/frontier.jsonl -o report.html` shows it. Nothing else should run meanwhile.
+says how long the rest takes. `dqindex bench report benchmarks/results/frontier.jsonl -o
+report.html` shows it. A file is of one machine: name another with `--output`.
+
+Nothing else should run while searches are timed. Where that costs too much, `--keep FOLDER
+--build` builds all indexes beforehand, beside other work, and `--keep FOLDER` then measures those;
+`--method` and `--param` measure some methods, at some parameters.
 """
 
 from __future__ import annotations
@@ -67,6 +71,9 @@ METHODS = {
         "usearch:dtype=i8",
         "usearch:dtype=f16",
         "voyager",
+        "glass",
+        "svs:bits=8,residual=0",
+        "svs",
         "scann:leaves=1024",
         "scann:leaves=1024,reorder=i8",
         "rabitqlib:bits=7,lists=1024",
@@ -107,6 +114,9 @@ METHODS = {
         "usearch:dtype=i8",
         "usearch:dtype=f16",
         "voyager",
+        "glass",
+        "svs:bits=8,residual=0",
+        "svs",
         "scann:leaves=256",
         "scann:leaves=256,reorder=i8",
         "scann:leaves=256,reorder=none",
@@ -153,6 +163,9 @@ METHODS = {
         "usearch:dtype=i8",
         "usearch:dtype=f16",
         "voyager",
+        "glass",
+        "svs:bits=8,residual=0",
+        "svs",
         "scann:leaves=1024",
         "scann:leaves=1024,reorder=i8",
         "scann:leaves=1024,reorder=none",
@@ -167,20 +180,40 @@ METHODS = {
 @click.command()
 @click.option("--data", "names", multiple=True, required=True)
 @click.option("--threads", multiple=True, type=click.IntRange(min=1), default=(1,))
-def main(names: tuple[str, ...], threads: tuple[int, ...]) -> None:
+@click.option("--method", "chosen", multiple=True, help="Only these.")
+@click.option("--param", "grid", multiple=True, metavar="NAME=V,V", help="Instead of the grid.")
+@click.option("--output", type=Path, default=OUTPUT)
+@click.option("--keep", type=Path, help="Where indexes are kept for the next run.")
+@click.option("--build", is_flag=True, help="Build what is not kept, and measure nothing.")
+def main(
+    names: tuple[str, ...],
+    threads: tuple[int, ...],
+    chosen: tuple[str, ...],
+    grid: tuple[str, ...],
+    output: Path,
+    keep: Path | None,
+    build: bool,
+) -> None:
     """Measure every method on every data set, on one thread or as many as are given."""
     arguments = [Path(word).name for word in sys.argv[1:]]
     command = shlex.join(["python", "benchmarks/frontier.py", *arguments])
+    values = {
+        name: [float(value) for value in found.split(",")]
+        for name, _, found in (one.partition("=") for one in grid)
+    }
     for name in names:
         description = Description(name, None, "cosine", 1000, 0)
         width = Dataset(description).base.shape[1]
         outcome = run(
             description,
-            METHODS[width],
-            OUTPUT,
+            chosen or METHODS[width],
+            output,
             threads=threads,
+            grid=values,
             auto=True,
             command=command,
+            keep=keep,
+            only_build=build,
             say=lambda line: print(line, flush=True),
         )
         if outcome.failed:

@@ -1,5 +1,6 @@
 """`dqindex bench run`: what is measured is what it says, and a run can be broken off."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -716,6 +718,75 @@ def test_every_peer_answers(folder, run, method):
     assert all(size >= 0 for size in sizes.values())
     assert sizes["codes"] > 0
     assert record["library"] == name
+
+
+# Built, written, and read: the answers of both, at one setting.
+LOADED = """
+import sys
+from pathlib import Path
+import numpy as np
+from dqindex.bench.peers import peer_class, split
+x = np.load("v.npy")
+for number, method in enumerate(sys.argv[1:]):
+    name, argument = split(method)
+    found = []
+    for way in ("build", "load"):
+        peer = peer_class(name)(argument, "cosine", 0)
+        folder = Path(f"kept {number}")
+        if way == "build":
+            folder.mkdir()
+            peer.build(x, 1)
+            peer.save(folder)
+        else:
+            peer.load(folder, x)
+        peer.set_threads(1)
+        peer.set_parameters({key: values[-1] for key, values in peer.grid().items()})
+        found.append((peer.search(x[:50], 5).tolist(), peer.parts(len(x))["codes"]))
+    assert found[0] == found[1], method
+"""
+
+
+def test_what_a_library_wrote_it_reads(folder):
+    methods = ["dqindex:DQ5,IVF16,PQ5x4fs,Refine(SQ8)", "faiss:HNSW8", "hnswlib:M=8"]
+    methods += ["usearch:dtype=i8", "voyager", "scann:leaves=16,reorder=i8"]
+    methods += ["rabitqlib:lists=16", "glass", "svs", "svs:bits=0"]
+    here = []
+    for method in methods:
+        with contextlib.suppress(MissingDependencyError):
+            if peers.peer_class(peers.split(method)[0]).loads:
+                here.append(method)
+    assert {"dqindex", "faiss"} <= {peers.split(method)[0] for method in here}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *here],
+        cwd=folder,
+        env=without_coverage(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_indexes_are_kept_for_the_next_run(folder):
+    methods = ["dqindex:DQ5,IVF16,PQ5x4fs", "nanopq:M=4,Ks=16"]
+    pytest.importorskip("nanopq")
+
+    def bench(name: str, **kept: Any) -> Any:
+        return run_bench(describe(folder / "v.npy"), methods, folder / name, threads=[1], **kept)
+
+    built = bench("r.jsonl", keep=folder / "kept", only_build=True)
+    assert built.skipped == {"nanopq:M=4,Ks=16": "nanopq: indexes are not kept on disk"}
+    assert not (folder / "r.jsonl").exists()
+    (told,) = (folder / "kept").rglob("told.json")
+    before = told.stat().st_mtime_ns
+    bench("r.jsonl", keep=folder / "kept")
+    assert told.stat().st_mtime_ns == before
+    bench("alone.jsonl")
+    ours, alone = read_results([folder / "r.jsonl"]), read_results([folder / "alone.jsonl"])
+    for key in ("key", "recall", "bytes", "subspaces", "points"):
+        assert [one.get(key) for one in ours] == [one.get(key) for one in alone], key
+    # It is the same point in the file, wherever the index came from.
+    assert not bench("alone.jsonl", keep=folder / "kept").measured
 
 
 def test_a_metric_that_a_library_lacks_is_skipped(folder):

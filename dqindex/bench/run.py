@@ -55,6 +55,8 @@ def run(
     auto: bool = False,
     seed: int = 0,
     command: str = "",
+    keep: str | Path | None = None,
+    only_build: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Outcome:
@@ -79,6 +81,11 @@ def run(
     seed : int
     command : str
         Recorded with every point.
+    keep : folder, optional
+        Where indexes are kept, so that another run need not build them; what the build took is
+        told by the first. Libraries that do not load build theirs in each run.
+    only_build : bool
+        Build what is not kept, and measure nothing.
     progress, say : callable, optional
         Called with (method, points done, points in all), and with a line for people.
 
@@ -122,6 +129,8 @@ def run(
             "grid": {name: list(map(float, values)) for name, values in (grid or {}).items()},
             "auto": auto,
             "seed": seed,
+            "keep": None if keep is None else str(Path(keep).absolute()),
+            "only_build": only_build,
         }
         # The workers read it themselves.
         del dataset
@@ -227,6 +236,8 @@ class _Campaign:
                 return ""
             else:
                 ended = True
+        if ended and job["only_build"]:
+            return "built"
         if not ended:
             code = process.wait()
             self._fail(method, f"its process ended with {code}; {_last_line(errors)}")
@@ -243,8 +254,9 @@ class _Campaign:
 
 
 def _key(job: dict[str, Any]) -> str:
-    """By the data's content, not by where it is."""
-    chosen = {key: value for key, value in job.items() if key != "dataset"}
+    """By the data's content, not by where it or what was built is."""
+    elsewhere = ("dataset", "keep", "only_build")
+    chosen = {key: value for key, value in job.items() if key not in elsewhere}
     return content_key(json.dumps(chosen, sort_keys=True))[:20]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -44,7 +45,9 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
     truth, k = dataset.truth(), job["k"]
     library, argument = split(job["method"])
     peer = peer_class(library)(argument, dataset.metric, job["seed"])
-    built = _build(peer, job, dataset)
+    built = _ready(peer, job, dataset)
+    if job["only_build"]:
+        return
     points = _points(peer, job)
     if job["auto"]:
         points = _worthwhile(peer, points, dataset.queries, truth.positions, k)
@@ -73,6 +76,29 @@ def measure(job: dict[str, Any], emit: Emit) -> None:
                     }
                 )
         pin(cpus)
+
+
+def _ready(peer: Peer, job: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Build the index, or load the one that is kept: what `_build` told of it."""
+    if job["keep"] is None or not peer.loads:
+        if job["only_build"]:
+            raise Unsupported(f"{peer.package}: indexes are not kept on disk")
+        return _build(peer, job, dataset)
+    name = content_key(job["data_key"], job["method"], job["seed"])[:20]
+    folder = Path(job["keep"]) / name
+    told = folder / "told.json"
+    if told.exists():
+        if not job["only_build"]:
+            peer.load(folder, dataset.base)
+        found: dict[str, Any] = json.loads(told.read_text())
+        return found
+    # What an earlier process left half-way.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    built = _build(peer, job, dataset)
+    peer.save(folder)
+    told.write_text(json.dumps(_rounded(built)))
+    return built
 
 
 def _build(peer: Peer, job: dict[str, Any], dataset: Dataset) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Peer(ABC):
         Search parameters that are swept only when they are asked for.
     rest : str
         What the bytes of the file are that `parts` does not name.
+    loads : bool
+        Whether `load` reads what `save` wrote.
     """
 
     package: ClassVar[str]
@@ -45,6 +47,7 @@ class Peer(ABC):
     metrics: ClassVar[tuple[str, ...]] = ("l2", "ip", "cosine")
     extra_parameters: ClassVar[tuple[str, ...]] = ()
     rest: ClassVar[str] = "overhead"
+    loads: ClassVar[bool] = False
 
     def __init__(self, argument: str, metric: str, seed: int) -> None:
         if metric not in self.metrics:
@@ -91,6 +94,10 @@ class Peer(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Serialise to files in `folder`."""
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """The index of `x` that `save` wrote to `folder`, instead of `build`."""
+        raise Unsupported(f"{self.package}: indexes are not kept on disk; each run builds its own")
 
     @abstractmethod
     def parts(self, n: int) -> dict[str, int]:

@@ -22,6 +22,7 @@ class FaissPeer(Peer):
     """``faiss:FACTORY``: PQ, OPQ, RQ, LSQ, SQ8, RaBitQ, IVF and HNSW of all kinds."""
 
     package = "faiss-cpu"
+    loads = True
     extra_parameters = ("ht",)
     index: Any
 
@@ -85,6 +86,10 @@ class FaissPeer(Peer):
     def save(self, folder: Path) -> None:
         """One FAISS file."""
         faiss.write_index(self.index, str(folder / "index.faiss"))
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That file."""
+        self.index = faiss.read_index(str(folder / "index.faiss"))
 
     def parts(self, n: int) -> dict[str, int]:
         """By FAISS's own sizes."""

@@ -23,27 +23,40 @@ class GlassPeer(Peer):
 
     package = "pyglass-portable"
     rest = "graph"
+    loads = True
     defaults: ClassVar[Options] = {"quant": "SQ8U", "refine": "FP32", "R": 32, "L": 200}
     index: Any
 
     def build(self, x: Float32, threads: int) -> None:
         """One graph over float32 vectors; its searcher takes it as it was written."""
+        self._held()
+        glass.set_num_threads(threads)
+        options = {name: int(self.options[name]) for name in ("R", "L")}
+        with tempfile.TemporaryDirectory() as folder:
+            with self.step("add"):
+                graph = glass.Index("HNSW", self._kind(), "FP32", **options)
+                graph.build(pad(self.unit(x), WIDTH)).save(f"{folder}/index.glass")
+            with self.step("codebooks"):
+                self.load(Path(folder), x)
+
+    def _held(self) -> list[str]:
+        """The kinds of codes that are held."""
         held = [str(self.options[name]) for name in ("quant", "refine")]
         held = held[: 1 if held[1] == "none" else 2]
         for name in held:
             if name not in BYTES:
                 raise Unsupported(f"{self.package} has no codes {name!r}; use {', '.join(BYTES)}")
-        rows = pad(self.unit(x), WIDTH)
-        kind = "IP" if self.metric == "ip" else "L2"
-        glass.set_num_threads(threads)
-        with tempfile.TemporaryDirectory() as folder:
-            with self.step("add"):
-                options = {name: int(self.options[name]) for name in ("R", "L")}
-                glass.Index("HNSW", kind, "FP32", **options).build(rows).save(f"{folder}/graph")
-            self._graph = (Path(folder) / "graph").read_bytes()
-            graph = glass.Graph(f"{folder}/graph")
-        with self.step("codebooks"):
-            self.index = glass.Searcher(graph, rows, kind, *held)
+        return held
+
+    def _kind(self) -> str:
+        return "IP" if self.metric == "ip" else "L2"
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That graph, with codes of `x` made anew."""
+        rows, held = pad(self.unit(x), WIDTH), self._held()
+        self._graph = (folder / "index.glass").read_bytes()
+        graph = glass.Graph(str(folder / "index.glass"))
+        self.index = glass.Searcher(graph, rows, self._kind(), *held)
         self._codes = sum(BYTES[name] for name in held) * rows.shape[1]
         self._n = len(rows)
 

@@ -18,6 +18,7 @@ class HnswlibPeer(Peer):
 
     package = "hnswlib"
     rest = "graph"
+    loads = True
     defaults: ClassVar[Options] = {"M": 16, "ef_construction": 200}
     index: Any
 
@@ -47,6 +48,12 @@ class HnswlibPeer(Peer):
     def save(self, folder: Path) -> None:
         """One file."""
         self.index.save_index(str(folder / "index.hnsw"))
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That file."""
+        self._d = x.shape[1]
+        self.index = hnswlib.Index(self.metric, self._d)
+        self.index.load_index(str(folder / "index.hnsw"), max_elements=len(x))
 
     def parts(self, n: int) -> dict[str, int]:
         """Vectors and 8-byte labels."""

@@ -20,24 +20,29 @@ class RabitqlibPeer(Peer):
     """
 
     package = "rabitqlib"
+    loads = True
     defaults: ClassVar[Options] = {"bits": 4, "lists": 0}
     index: Any
 
     def build(self, x: Float32, threads: int) -> None:
         """Its own clustering, then its codes."""
         rows = pad(self.unit(x), 64)
-        self._lists = int(self.options["lists"]) or default_lists(len(x))
+        self._prepare(x)
         with self.step("coarse"):
             clusters = RaBitQKMeans(rows.shape[1], self._lists, seed=self.seed, num_threads=threads)
             clusters.train(rows)
         kind = "ip" if self.metric == "ip" else "l2"
-        self._bits = int(self.options["bits"]) * rows.shape[1]
         self.index = IvfIndex(
             rows.shape[1], len(x), self._lists, int(self.options["bits"]), metric=kind
         )
         with self.step("add"):
             assignments = np.asarray(clusters.assignments).astype(np.uint32)
             self.index.build(rows, np.asarray(clusters.centroids), assignments, threads)
+
+    def _prepare(self, x: Float32) -> None:
+        """Take the options for vectors as `x` has them."""
+        self._lists = int(self.options["lists"]) or default_lists(len(x))
+        self._bits = int(self.options["bits"]) * (x.shape[1] + -x.shape[1] % 64)
 
     def search(self, queries: Float32, k: int) -> Int64:
         """By its estimated distances."""
@@ -58,6 +63,11 @@ class RabitqlibPeer(Peer):
     def save(self, folder: Path) -> None:
         """One file."""
         self.index.save(str(folder / "index.rabitq"))
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That file."""
+        self._prepare(x)
+        self.index = IvfIndex.load(str(folder / "index.rabitq"))
 
     def parts(self, n: int) -> dict[str, int]:
         """Codes, and 4-byte ids; the factors of each code count as overhead."""

@@ -29,17 +29,14 @@ class ScannPeer(Peer):
     """
 
     package = "scann"
+    loads = True
     defaults: ClassVar[Options] = {"leaves": 0, "dims": 2, "reorder": "f32", "threshold": 0.2}
     searcher: Any
 
     def build(self, x: Float32, threads: int) -> None:
         """The configuration that its documentation recommends, for squared L2 or dot products."""
-        if self.options["reorder"] not in REORDER:
-            raise SpecError(f"scann: reorder is one of {', '.join(REORDER)}")
-        kept, self._reorder_bytes = REORDER[str(self.options["reorder"])]
-        self._d = x.shape[1]
+        kept = self._prepare(x)
         rows = self.unit(x)
-        self._leaves = int(self.options["leaves"]) or default_lists(len(x))
         # Cosine is the dot product of unit vectors.
         kind = "squared_l2" if self.metric == "l2" else "dot_product"
         # Anisotropic weights are for dot products.
@@ -59,6 +56,15 @@ class ScannPeer(Peer):
             builder = builder.reorder(100, quantize=kept)
         with self.step("all"):
             self.searcher = builder.build()
+
+    def _prepare(self, x: Float32) -> Any:
+        """Take the options for vectors as `x` has them; how they are kept for reordering."""
+        if self.options["reorder"] not in REORDER:
+            raise SpecError(f"scann: reorder is one of {', '.join(REORDER)}")
+        kept, self._reorder_bytes = REORDER[str(self.options["reorder"])]
+        self._d = x.shape[1]
+        self._leaves = int(self.options["leaves"]) or default_lists(len(x))
+        return kept
 
     def set_threads(self, threads: int) -> None:
         """ScaNN has a call for one thread and a call for many."""
@@ -95,7 +101,12 @@ class ScannPeer(Peer):
 
     def save(self, folder: Path) -> None:
         """A folder of files."""
-        self.searcher.serialize(str(folder))
+        self.searcher.serialize(str(folder.absolute()))
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That folder; its files name each other by where they were written."""
+        self._prepare(x)
+        self.searcher = scann_ops_pybind.load_searcher(str(folder.absolute()))
 
     def parts(self, n: int) -> dict[str, int]:
         """4 bits a block of dimensions, and the vectors where there is reordering."""

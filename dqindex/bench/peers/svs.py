@@ -22,6 +22,7 @@ class SvsPeer(Peer):
 
     package = "scalable-vs"
     rest = "graph"
+    loads = True
     defaults: ClassVar[Options] = {"bits": 4, "residual": 8, "degree": 32, "window": 200}
     index: Any
 
@@ -33,7 +34,6 @@ class SvsPeer(Peer):
             graph_max_degree=int(self.options["degree"]),
             window_size=int(self.options["window"]),
         )
-        distance = svs.MIP if self.metric == "ip" else svs.L2
         bits = int(self.options["bits"])
         with tempfile.TemporaryDirectory() as folder, self.step("add"):
             data: Any = rows
@@ -41,7 +41,10 @@ class SvsPeer(Peer):
                 svs.write_vecs(rows, f"{folder}/x.fvecs")
                 loader = svs.VectorDataLoader(f"{folder}/x.fvecs", svs.float32, rows.shape[1])
                 data = svs.LVQLoader(loader, primary=bits, residual=int(self.options["residual"]))
-            self.index = svs.Vamana.build(parameters, data, distance, threads)
+            self.index = svs.Vamana.build(parameters, data, self._distance(), threads)
+
+    def _distance(self) -> Any:
+        return svs.MIP if self.metric == "ip" else svs.L2
 
     def search(self, queries: Float32, k: int) -> Int64:
         """A beam of at least k."""
@@ -64,8 +67,19 @@ class SvsPeer(Peer):
     def save(self, folder: Path) -> None:
         """Three folders: settings, graph, codes."""
         self.index.save(*(str(folder / name) for name in ("config", "graph", "data")))
-        self._codes = sum(one.stat().st_size for one in (folder / "data").rglob("*"))
+        self._weigh(folder / "data")
+
+    def _weigh(self, folder: Path) -> None:
+        """How many bytes its codes take is known from their files alone."""
+        self._codes = sum(one.stat().st_size for one in folder.iterdir())
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """Those folders."""
+        config, graph, held = (str(folder / name) for name in ("config", "graph", "data"))
+        kind = svs.LVQLoader if int(self.options["bits"]) else svs.VectorDataLoader
+        self.index = svs.Vamana(config, svs.GraphLoader(graph), kind(held), self._distance())
+        self._weigh(folder / "data")
 
     def parts(self, n: int) -> dict[str, int]:
-        """Codes with their scales, as the last `save` wrote them."""
+        """Codes with their scales."""
         return {"codes": self._codes}

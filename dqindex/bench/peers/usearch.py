@@ -20,19 +20,24 @@ class UsearchPeer(Peer):
 
     package = "usearch"
     rest = "graph"
+    loads = True
     defaults: ClassVar[Options] = {"dtype": "f32", "connectivity": 16, "expansion_add": 128}
     index: Any
 
     def build(self, x: Float32, threads: int) -> None:
         """One graph; i8 wants values within 1, so all are divided by the largest."""
+        self._prepare(x)
+        with self.step("add"):
+            self.index.add(np.arange(len(x)), self._scaled(x), threads=threads)
+
+    def _prepare(self, x: Float32) -> None:
+        """An empty index for vectors as `x` has them."""
         self._d = x.shape[1]
         self._scale = 1.0
         if self.options["dtype"] == "i8" and self.metric != "cosine":
             self._scale = 1 / float(np.abs(x).max())
         kind = {"l2": "l2sq", "ip": "ip", "cosine": "cos"}[self.metric]
         self.index = Index(ndim=self._d, metric=kind, **self.options)
-        with self.step("add"):
-            self.index.add(np.arange(len(x)), self._scaled(x), threads=threads)
 
     def _scaled(self, x: Float32) -> Float32:
         return x if self._scale == 1 else x * np.float32(self._scale)
@@ -53,6 +58,11 @@ class UsearchPeer(Peer):
     def save(self, folder: Path) -> None:
         """One file."""
         self.index.save(str(folder / "index.usearch"))
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That file."""
+        self._prepare(x)
+        self.index.load(str(folder / "index.usearch"))
 
     def parts(self, n: int) -> dict[str, int]:
         """Vectors and 8-byte keys."""

@@ -20,6 +20,7 @@ class VoyagerPeer(Peer):
 
     package = "voyager"
     rest = "graph"
+    loads = True
     defaults: ClassVar[Options] = {"dtype": "Float32", "M": 16, "ef_construction": 200}
     index: Any
 
@@ -54,6 +55,11 @@ class VoyagerPeer(Peer):
     def save(self, folder: Path) -> None:
         """One file."""
         self.index.save(str(folder / "index.voy"))
+
+    def load(self, folder: Path, x: Float32) -> None:
+        """That file."""
+        self._d = x.shape[1]
+        self.index = voyager.Index.load(str(folder / "index.voy"))
 
     def parts(self, n: int) -> dict[str, int]:
         """Vectors and 8-byte labels."""
