@@ -10,7 +10,7 @@ report.html` shows it. A file is of one machine: name another with `--output`.
 
 Nothing else should run while searches are timed. Where that costs too much, `--keep FOLDER
 --build` builds all indexes beforehand, beside other work, and `--keep FOLDER` then measures those;
-`--method` and `--param` measure some methods, at some parameters.
+`--short` measures what stands next to the frontier, and `--method` and `--param` what they name.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ METHODS = {
         "faiss:OPQ44_264,IVF1024,PQ44x4fs",
         # At most 64.
         "dqindex:DQ62,PQ62;score_aware=3",
-        "dqindex:DQ108,IVF1024,PQ108x4fs;score_aware=3",
+        "dqindex:DQ104,IVF1024,PQ104x4fs;score_aware=3",
         "dqindex:DQ54,IVF1024,PQ54;score_aware=3",
         "faiss:IVF1024,RaBitQfs",
         "faiss:RaBitQ",
@@ -176,10 +176,91 @@ METHODS = {
     ],
 }
 
+# What stands on the frontier or next to it, for where there is no time for all.
+SHORT = {
+    50: [
+        # At most 16 bytes a vector, all counted.
+        "dqindex:DQ28,PQ28x4fs;score_aware=3",
+        "dqindex:DQ12,PQ12;score_aware=3",
+        "dqindex:DQ14,IVF512,PQ14x4fs;score_aware=3",
+        "faiss:OPQ28_56,PQ28x4fs",
+        # At most 32.
+        "dqindex:DQ40,IVF512,PQ40x4fs;score_aware=3",
+        "dqindex:DQ22,IVF1024,PQ22;score_aware=3",
+        "faiss:OPQ40_80,IVF512,PQ40x4fs",
+        "scann:leaves=1024,reorder=none",
+        # At most 64.
+        "dqindex:DQ24,IVF1024,PQ24x4fs,Refine(SQ6);score_aware=3",
+        "dqindex:DQ50,IVF1024,PQ50",
+        "faiss:Pad52,IVF1024,PQ26x4fs,Refine(SQ6)",
+        "rabitqlib:bits=4,lists=1024",
+        # Any size.
+        "dqindex:DQ25,IVF1024,PQ25x4fs,RFlat",
+        "dqindex:DQ25,IVF1024,PQ25x4fs,RFlat;score_aware=3",
+        "faiss:IVF1024,PQ25x4fs,RFlat",
+        "scann:leaves=1024",
+        "scann:leaves=1024,reorder=i8",
+        "rabitqlib:bits=7,lists=1024",
+        "glass",
+    ],
+    384: [
+        # At most 32 bytes a vector, all counted.
+        "dqindex:DQ40,PQ40x4fs;score_aware=3",
+        "faiss:PQ48x4fs",
+        # At most 64.
+        "dqindex:DQ64,IVF256,PQ64x4fs;score_aware=3",
+        "dqindex:DQ96,PQ96x4fs;score_aware=3",
+        "dqindex:DQ46,PQ46;score_aware=3",
+        "faiss:IVF256,PQ64x4fs",
+        "faiss:OPQ64,IVF256,PQ64x4fs",
+        # Any size.
+        "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8)",
+        "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8);score_aware=3",
+        "dqindex:DQ96,IVF256,PQ96x4fs,RFlat;score_aware=3",
+        "dqindex:DQ192,IVF256,PQ192x4fs,Refine(SQ8);score_aware=3",
+        "faiss:IVF256,PQ96x4fs,Refine(SQ8)",
+        "faiss:IVF256,PQ192x4fs,RFlat",
+        "faiss:OPQ96,IVF256,PQ96x4fs,Refine(SQ8)",
+        "scann:leaves=256",
+        "scann:leaves=256,reorder=i8",
+        "rabitqlib:bits=7,lists=256",
+        "hnswlib",
+        "glass",
+        "svs",
+        "svs:bits=8,residual=0",
+    ],
+    256: [
+        # At most 16 bytes a vector, all counted.
+        "dqindex:DQ15,PQ15;score_aware=3",
+        "dqindex:DQ30,PQ30x4fs;score_aware=3",
+        "dqindex:DQ12,IVF1024,PQ12x4fs;score_aware=3",
+        "faiss:Pad270,PQ30x4fs",
+        # At most 32.
+        "dqindex:DQ44,IVF1024,PQ44x4fs;score_aware=3",
+        "dqindex:DQ22,IVF1024,PQ22;score_aware=3",
+        "faiss:IVF1024,PQ32x4fs",
+        # At most 64.
+        "dqindex:DQ104,IVF1024,PQ104x4fs;score_aware=3",
+        "dqindex:DQ54,IVF1024,PQ54;score_aware=3",
+        "faiss:IVF1024,RaBitQfs",
+        # Any size.
+        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8)",
+        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8);score_aware=3",
+        "dqindex:DQ64,IVF1024,PQ64x4fs,RFlat;score_aware=3",
+        "faiss:IVF1024,PQ64x4fs,Refine(SQ8)",
+        "faiss:IVF1024,PQ128x4fs,RFlat",
+        "scann:leaves=1024",
+        "scann:leaves=1024,reorder=i8",
+        "rabitqlib:bits=7,lists=1024",
+        "glass",
+    ],
+}
+
 
 @click.command()
 @click.option("--data", "names", multiple=True, required=True)
 @click.option("--threads", multiple=True, type=click.IntRange(min=1), default=(1,))
+@click.option("--short", is_flag=True, help="What stands on the frontier or next to it.")
 @click.option("--method", "chosen", multiple=True, help="Only these.")
 @click.option("--param", "grid", multiple=True, metavar="NAME=V,V", help="Instead of the grid.")
 @click.option("--output", type=Path, default=OUTPUT)
@@ -188,6 +269,7 @@ METHODS = {
 def main(
     names: tuple[str, ...],
     threads: tuple[int, ...],
+    short: bool,
     chosen: tuple[str, ...],
     grid: tuple[str, ...],
     output: Path,
@@ -206,7 +288,7 @@ def main(
         width = Dataset(description).base.shape[1]
         outcome = run(
             description,
-            chosen or METHODS[width],
+            chosen or (SHORT if short else METHODS)[width],
             output,
             threads=threads,
             grid=values,

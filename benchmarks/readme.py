@@ -481,8 +481,14 @@ SIZES = (16.0, 32.0, 64.0, float("inf"))
 
 
 def frontier() -> str:
-    """The fastest of ours, of FAISS's own and of the others, by size and recall."""
-    records = read_results([FRONTIER])
+    """The fastest of ours, of FAISS's own and of the others; a table a machine."""
+    files = sorted(FRONTIER.parent.glob(f"{FRONTIER.stem}*.jsonl"))
+    return "\n".join(map(_frontier_of, files))
+
+
+def _frontier_of(file: Path) -> str:
+    """By size and recall."""
+    records = read_results([file])
     rows = []
     for data in dict.fromkeys(one["data"]["name"] for one in records):
         for size in SIZES:
