@@ -44,6 +44,19 @@ class Outcome(NamedTuple):
     failed: dict[str, str]
 
 
+def _check(methods: Sequence[str], k: int, threads: Sequence[int]) -> None:
+    """Raise where the arguments of a run can't be, before anything is measured."""
+    for number in threads:
+        if not 1 <= number <= available_threads():
+            raise InputError(
+                f"threads is {number}; this process may use 1 to {available_threads()}"
+            )
+    if k < 1:
+        raise InputError(f"k is {k}; ask for at least 1 neighbour")
+    for method in methods:
+        split(method)
+
+
 def run(
     description: Description,
     methods: Sequence[str],
@@ -94,15 +107,7 @@ def run(
     InputError, SpecError
         If a method does not exist or the data is unusable: before anything is measured.
     """
-    for number in threads:
-        if not 1 <= number <= available_threads():
-            raise InputError(
-                f"threads is {number}; this process may use 1 to {available_threads()}"
-            )
-    if k < 1:
-        raise InputError(f"k is {k}; ask for at least 1 neighbour")
-    for method in methods:
-        split(method)
+    _check(methods, k, threads)
     tell = say or (lambda line: None)
     report = progress or no_progress
     with open_results(output) as results:
