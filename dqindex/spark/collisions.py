@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -18,6 +19,7 @@ from dqindex.partitions.settings import refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.letters import schema_of
 from dqindex.sids.rounds import resolve
+from dqindex.spark.contenders import sent, with_rows
 from dqindex.spark.frames import held, mapped
 from dqindex.spark.post import SparkPost
 
@@ -81,14 +83,16 @@ def _resolved(
     if unique == "none":
         return base
     counts = held(_counted(base, before))
-    ranked = _ranked(base, frame, counts.filter(F.col("n") > cap), model)
+    crowds = _crowds(counts, cap)
+    if not crowds.items:
+        return base if unique != "suffix" else base.withColumn("suffix", F.lit(0))
+    ranked = _ranked(base, frame, counts.filter(F.col("n") > cap), crowds, model)
     if unique == "suffix":
         last = ranked.select(ID, (F.col("rank") - 1).cast("int").alias("suffix"))
-        return base.join(last, ID, "left").fillna({"suffix": 0})
+        return base.join(sent(held(last), crowds.items), ID, "left").fillna({"suffix": 0})
     waiting = held(ranked.filter(F.col("rank") > cap).drop("rank", "before"))
-    places = -(-waiting.count() // PLACE_ITEMS)
-    if not places:
-        return base
+    n = waiting.count()
+    places = -(-n // PLACE_ITEMS)
     schema = schema_of(columns.kind)
     sizes = model.code_sizes()
     items = mapped(
@@ -99,7 +103,7 @@ def _resolved(
     post = SparkPost(model, cap, keep, counts, places, schema)
     wishes = resolve(post, held(items), report)
     granted = wishes.select(F.col("id").alias(ID), F.col("tuple").alias("wanted"), F.col("lost"))
-    return base.join(granted, ID, "left")
+    return base.join(sent(granted, n), ID, "left")
 
 
 def _counted(base: DataFrame, before: DataFrame | None) -> DataFrame:
@@ -110,13 +114,30 @@ def _counted(base: DataFrame, before: DataFrame | None) -> DataFrame:
     return both.groupBy("tuple").agg(F.count("*").alias("n"), F.sum("before").alias("before"))
 
 
-def _ranked(base: DataFrame, frame: DataFrame, crowded: DataFrame, model: DQModel) -> DataFrame:
+class _Crowds(NamedTuple):
+    """How many tuples are crowded, how many new items these have, and of how many in all."""
+
+    tuples: int
+    items: int
+    of: int
+
+
+def _crowds(counts: DataFrame, cap: int) -> _Crowds:
+    new, crowded = F.col("n") - F.col("before"), F.col("n") > cap
+    [row] = counts.agg(F.count_if(crowded), F.sum(F.when(crowded, new)), F.sum(new)).collect()
+    return _Crowds(*(number or 0 for number in row))
+
+
+def _ranked(
+    base: DataFrame, frame: DataFrame, crowded: DataFrame, crowds: _Crowds, model: DQModel
+) -> DataFrame:
     """The items of crowded tuples, with their vectors, and their rank in the tuple.
 
     It counts from 1, behind the published items of the tuple.
     """
-    shared = base.join(crowded.withColumnRenamed("n", "crowd"), "tuple").drop("distortion")
-    whole = shared.join(frame, ID)
+    crowded = sent(crowded.withColumnRenamed("n", "crowd"), crowds.tuples)
+    shared = held(base.join(crowded, "tuple").drop("distortion"))
+    whole = with_rows(shared, crowds.items, frame, crowds.of)
     schema = to_arrow_schema(whole.schema).append(pa.field("exact", pa.float64()))
     exact = mapped(whole, partial(measured, model=model), schema)
     order: list[Column] = [F.col("exact"), F.col(ID)]

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.letters import ROOM
 from dqindex.sids.rounds import accept, propose
+from dqindex.spark.contenders import SENT_ROWS
 from dqindex.spark.frames import grouped, held
 
 
@@ -51,9 +52,12 @@ class SparkPost:
 
     def answer(self, asks: DataFrame) -> DataFrame:
         """The room of each tuple."""
+        known = self._taken
+        if asks.count() <= SENT_ROWS:  # Then not all tuples are shuffled.
+            known = known.join(F.broadcast(asks.select("tuple").distinct()), "tuple", "left_semi")
         left = F.greatest(F.lit(0), F.lit(self._cap) - F.coalesce("n", F.lit(0))).cast("bigint")
         return (
-            asks.join(self._taken, "tuple", "left")
+            asks.join(known, "tuple", "left")
             .withColumn("room", left)
             .withColumn("kind", F.lit(ROOM))
             .select(self._schema.names)
