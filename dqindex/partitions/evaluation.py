@@ -40,6 +40,13 @@ NAMES = ("after", "before")
 SAMPLED = ("mutual_information", "neighbors_decoded", "neighbors_tokens")
 
 
+def levels_of(
+    given: list[int] | None, model: DQModel | None, stored: list[int] | None
+) -> list[int] | None:
+    """Codes of every level: as they were given, else the model's, else what the map says."""
+    return given or (stored if model is None else model.code_sizes())
+
+
 def figures_of(
     engine: Engine[T],
     rows: T,

@@ -14,11 +14,12 @@ from dqindex._parameters import callback, checked, instance, integer, one_of, or
 from dqindex._types import Progress, no_progress
 from dqindex.partitions.columns import ID
 from dqindex.partitions.how import How
-from dqindex.partitions.maps import check_kinds, refuse_known, taken_tuples
-from dqindex.partitions.settings import check_room, check_width
+from dqindex.partitions.maps import refuse_known, taken_tuples
+from dqindex.partitions.published import published_map
 from dqindex.quantizer.model import DQModel
 from dqindex.ray.collisions import check_distinct, ids_of, published_of
-from dqindex.ray.maps import published_map, surveyed_map
+from dqindex.ray.engine import RayEngine
+from dqindex.ray.maps import rows_of
 from dqindex.ray.models import surveyed
 from dqindex.ray.tables import Tables, blocks_of, call, each, exchanged, parts_here, read_columns
 from dqindex.sids.letters import spread, unpacked
@@ -53,18 +54,14 @@ def append(
     As `dqindex.spark.append`, of Datasets of Ray, and gives those as well.
     """
     frame, columns = read_columns(ds, vector_column, id_column, priority)
-    before = published_map(sids, model, unique, cap, keep)
-    check_kinds(columns.kind, before.kind)
-    how = before.how
+    before = published_map(sids, columns.kind, ray.data.Dataset, rows_of, model, unique, cap, keep)
     frame = frame.materialize()
-    seen = surveyed(frame)
-    check_width(how.model, seen.d)
-    check_room(how.model, surveyed_map(before) + seen.n, how.unique, how.cap)
     parts, blocks = parts_here(), blocks_of(frame)
+    before.admit(surveyed(frame), RayEngine(parts))
     check_distinct(blocks, parts)
     _check_new(blocks, before.rows, parts)
-    taken = each(before.rows, _taken, ray.put(how), parts)
-    delta = published_of(blocks, columns, how, parts, progress or no_progress, taken)
+    taken = each(before.rows, _taken, ray.put(before.how), parts)
+    delta = published_of(blocks, columns, before.how, parts, progress or no_progress, taken)
     return ray.data.from_arrow_refs(before.rows + delta), ray.data.from_arrow_refs(delta)
 
 

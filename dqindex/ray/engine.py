@@ -24,7 +24,7 @@ class RayEngine:
 
     def mapped(self, rows: Tables, change: Change, schema: pa.Schema) -> Tables:
         """`change` of the rows, table by table."""
-        return each(rows, _changed, change, schema)
+        return each(rows, _changed, ray.put(change), schema)
 
     def grouped(self, rows: Tables, column: str, change: Change, schema: pa.Schema) -> Tables:
         """`change` of all rows with one value of `column`."""

@@ -7,7 +7,7 @@ from typing import Any
 import ray.data
 
 from dqindex._parameters import checked, instance, integer, integers, or_none, text
-from dqindex.partitions.evaluation import figures_of
+from dqindex.partitions.evaluation import figures_of, levels_of
 from dqindex.partitions.linking import link
 from dqindex.partitions.maps import check_kinds
 from dqindex.quantizer.model import DQModel
@@ -46,10 +46,9 @@ def evaluate(
         frame = frame.materialize()
         surveyed(frame)
         vectors = blocks_of(frame)
-    if model is not None:
-        sizes = model.code_sizes()
+    sizes = levels_of(code_sizes, model, sizes)
     engine = RayEngine(parts_here())
-    return figures_of(engine, rows, kind, code_sizes or sizes, model, vectors, seed)
+    return figures_of(engine, rows, kind, sizes, model, vectors, seed)
 
 
 @checked(k=integer(1))

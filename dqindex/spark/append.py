@@ -13,13 +13,14 @@ from pyspark.sql.pandas.types import from_arrow_type
 from dqindex._parameters import callback, checked, instance, integer, one_of, or_none, text
 from dqindex._types import Progress, no_progress
 from dqindex.partitions.columns import ID
-from dqindex.partitions.maps import check_kinds, refuse_known, taken_tuples
-from dqindex.partitions.settings import check_room, check_width
+from dqindex.partitions.maps import refuse_known, taken_tuples
+from dqindex.partitions.published import published_map
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.unique import MODES
 from dqindex.spark.collisions import based_of, check_distinct, published_of
+from dqindex.spark.engine import SparkEngine
 from dqindex.spark.frames import mapped, read_columns
-from dqindex.spark.maps import published_map, surveyed_map
+from dqindex.spark.maps import rows_of
 from dqindex.spark.models import surveyed
 
 
@@ -83,18 +84,15 @@ def append(
         If a file is missing or damaged.
     """
     frame, columns = read_columns(df, vector_column, id_column, priority)
-    before = published_map(df.sparkSession, sids, model, unique, cap, keep)
-    check_kinds(columns.kind, before.kind)
-    how = before.how
-    seen = surveyed(frame)
-    check_width(how.model, seen.d)
-    check_room(how.model, surveyed_map(before) + seen.n, how.unique, how.cap)
+    rows = partial(rows_of, session=df.sparkSession)
+    before = published_map(sids, columns.kind, DataFrame, rows, model, unique, cap, keep)
+    before.admit(surveyed(frame), SparkEngine())
     check_distinct(frame)
     _check_new(frame, before.rows)
     schema = pa.schema([(ID, columns.kind), ("tuple", pa.binary())])
-    taken = mapped(before.rows, partial(taken_tuples, how=how), schema)
-    base = based_of(frame, how.model, columns)
-    delta = published_of(base, frame, columns, how, progress or no_progress, taken)
+    taken = mapped(before.rows, partial(taken_tuples, how=before.how), schema)
+    base = based_of(frame, before.how.model, columns)
+    delta = published_of(base, frame, columns, before.how, progress or no_progress, taken)
     kind = from_arrow_type(columns.kind)
     if isinstance(sids, DataFrame) and sids.schema[ID] == df.schema[columns.ids]:
         kind = sids.schema[ID].dataType

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from dqindex._parameters import checked, instance, integer, integers, or_none, text
-from dqindex.partitions.evaluation import figures_of
+from dqindex.partitions.evaluation import figures_of, levels_of
 from dqindex.partitions.linking import link
 from dqindex.partitions.maps import check_kinds
 from dqindex.quantizer.model import DQModel
@@ -73,9 +73,8 @@ def evaluate(
         vectors, columns = read_columns(df, vector_column, id_column)
         check_kinds(columns.kind, kind)
         surveyed(vectors)
-    if model is not None:
-        sizes = model.code_sizes()
-    return figures_of(SparkEngine(), held(rows), kind, code_sizes or sizes, model, vectors, seed)
+    sizes = levels_of(code_sizes, model, sizes)
+    return figures_of(SparkEngine(), held(rows), kind, sizes, model, vectors, seed)
 
 
 @checked(k=integer(1))
