@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import warnings
 
 import numpy as np
@@ -29,6 +30,7 @@ import dqindex
 from dqindex import open_index
 from dqindex.errors import InputError, NonFiniteError
 from dqindex.quantizer.family import new_model
+from dqindex.quantizer.model import DQModel
 
 pytest.importorskip("ray.data", reason="the extra 'ray' is not installed")
 
@@ -98,6 +100,34 @@ def test_a_map_is_that_of_one_machine(catalogue, family, blocks, pytestconfig):
     made = rows_of(engine.semantic_ids(ds, model=model))
     assert_same_map(made, local)
     assert (local.codes != local.base_codes).any()
+
+
+def test_workers_that_die(catalogue, tmp_path):
+    """One that reads rows, and one that has to encode them: the model is deadly for the first."""
+
+    def die_once(marker):
+        try:
+            (tmp_path / marker).touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def read(table):
+        die_once("reading")
+        return table
+
+    class Deadly(DQModel):
+        def __setstate__(self, state):
+            die_once("encoding")
+            self.__dict__.update(state)
+
+    local = dqindex.semantic_ids(catalogue, **FAMILIES["dq"])
+    model = Deadly(**FAMILIES["dq"])
+    model.__dict__.update(local.model.__dict__)
+    ds = dataset_of(catalogue, 5).map_batches(read, batch_format="pyarrow")
+    made = rows_of(engine.semantic_ids(ds, model=model))
+    assert {one.name for one in tmp_path.iterdir()} == {"reading", "encoding"}
+    assert_same_map(made, local)
 
 
 @pytest.mark.parametrize("unique", ["suffix", "none", "cap"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -32,6 +33,8 @@ from distributed import (
 import dqindex
 from dqindex import open_index
 from dqindex.cli import main
+from dqindex.cli.spark import session as tables
+from dqindex.cli.spark.folders import Folders
 from dqindex.errors import (
     BusyError,
     InputError,
@@ -52,6 +55,7 @@ with warnings.catch_warnings():
     from pyspark.sql import functions as F
 
     from dqindex import spark as engine
+    from dqindex.spark import contenders
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -118,11 +122,13 @@ def failing_once(frame, marker, how):
 
 @pytest.mark.parametrize(("family", "partitions"), [("dq", 16), ("coarse", 1), ("rq", 7)])
 def test_a_map_is_that_of_one_machine(
-    session, catalogue, family, partitions, pytestconfig, tmp_path
+    session, catalogue, family, partitions, pytestconfig, tmp_path, monkeypatch
 ):
     if partitions == 16 and pytestconfig.getoption("--long"):
         partitions = 64
     frame = frame_of(session, catalogue, partitions)
+    if family == "coarse":  # As if those that collide, most of all, were very many.
+        monkeypatch.setattr(contenders, "SENT_ROWS", 10)
     settings = FAMILIES[family]
     local = dqindex.semantic_ids(catalogue, **settings)
     if family == "rq":
@@ -166,6 +172,27 @@ def test_suffixes_and_shared_tokens(session, catalogue):
     assert plain.column_names == ["item_id", "codes", "distortion"]
     tokens = {row["item_id"]: row["codes"] for row in plain.to_pylist()}
     assert tokens == {one: base for one, (_, base) in by_id(local.table()).items()}
+
+
+def test_of_very_many_items_few_collide(session, catalogue, monkeypatch):
+    """Too many to be sent everywhere; a sieve of their ids is, and others stay."""
+    monkeypatch.setattr(contenders, "SENT_ROWS", 10)
+    model = new_model("dq", 4, 24).fit(catalogue)
+    local = dqindex.semantic_ids(catalogue, model=model, unique="suffix")
+    colliding = int((local.codes[:, -1] > 0).sum())
+    assert 10 < colliding < N // 4
+    passed = []
+    real = contenders._sifted
+
+    def sifted(some, n, frame):
+        passed.append((n, real(some, n, frame)))
+        return passed[0][1]
+
+    monkeypatch.setattr(contenders, "_sifted", sifted)
+    made = engine.semantic_ids(frame_of(session, catalogue, 3), model=model, unique="suffix")
+    assert_same_map(made.toArrow(), local)
+    [(n, rows)] = passed
+    assert n <= rows.count() < n + N // 10
 
 
 @pytest.mark.parametrize(("unique", "where"), APPENDED)
@@ -326,6 +353,47 @@ def test_two_jobs_onto_one_index(session, catalogue, tmp_path):
     assert again.training in {one.training for one in made}
 
 
+def test_two_commands_write_one_folder(session, tmp_path):
+    """One has the folder, whole; the other is told, and leaves nothing."""
+    frame = session.range(0, 1000, 1, 2)
+    outcomes: list[str | None] = []
+
+    def write():
+        try:
+            tables.write(frame, str(tmp_path / "sids"), 1000)
+            outcomes.append(None)
+        except StorageError as error:
+            outcomes.append(str(error))
+
+    jobs = [threading.Thread(target=write) for _ in range(2)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    [lost] = [one for one in outcomes if one is not None]
+    assert re.search("another job wrote there meanwhile|is there already", lost)
+    assert session.read.parquet(str(tmp_path / "sids")).count() == 1000
+    assert [one.name for one in tmp_path.iterdir()] == ["sids"]
+    assert all(one.is_file() for one in (tmp_path / "sids").iterdir())
+
+
+def test_a_folder_that_came_meanwhile_is_left_alone(session, tmp_path, monkeypatch):
+    """Spark would put the new folder into it, or write over it."""
+    folders = Folders(session)
+    written, wanted = tmp_path / "written", tmp_path / "wanted"
+    for one in (written, wanted):
+        one.mkdir()
+        (one / "rows").write_text(one.name)
+    # As if it had come after the check.
+    monkeypatch.setattr(folders, "check_new", lambda _: None)
+    with pytest.raises(StorageError, match="wanted: another job wrote there meanwhile"):
+        folders.rename(str(written), str(wanted))
+    assert [one.name for one in wanted.iterdir()] == ["rows"]
+    assert (wanted / "rows").read_text() == "wanted"
+    with pytest.raises(StorageError, match="nowhere://x: can't be found by Spark"):
+        tables.check_output("nowhere://x")
+
+
 def test_tables_from_the_command_line(session, catalogue, tmp_path, capsys):
     """`dqindex spark` in the session that is there, as spark-submit starts one."""
     sids, new, _ = published(catalogue.slice(0, 300), "reassign", tmp_path / "map.parquet")
@@ -350,7 +418,7 @@ def test_tables_from_the_command_line(session, catalogue, tmp_path, capsys):
     assert_same_map(rows("sids"), local)
     code, said = run("extract", *made)
     assert code == 1
-    assert "can't be written by Spark" in said.err
+    assert "sids: is there already; remove it, or give a new folder" in said.err
     added = [tmp_path / "sids", tmp_path / "new", "-o", tmp_path / "more", "--model", model]
     main(["spark", "append", *map(str, added)])
     assert_same_map(rows("more"), local.append(new)[1])

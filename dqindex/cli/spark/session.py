@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from dqindex.cli.spark.folders import Folders, refusals
 from dqindex.errors import StorageError
 from dqindex.places.place import shown
 
@@ -21,15 +20,9 @@ def engine() -> Any:
     return import_module("dqindex.spark")
 
 
-@contextmanager
-def _refusals(path: str, action: str) -> Iterator[None]:
-    """What Spark raises of a path, as one line."""
-    refused = import_module("pyspark.errors").AnalysisException
-    try:
-        yield
-    except refused as error:
-        said = str(error).split("\n")[0].split(" SQLSTATE")[0]
-        raise StorageError(f"{shown(path)}: can't {action} by Spark ({said})") from None
+def _session() -> Any:
+    engine()
+    return import_module("pyspark.sql").SparkSession.builder.getOrCreate()
 
 
 def read(path: str) -> Any:
@@ -39,24 +32,40 @@ def read(path: str) -> Any:
     ------
     StorageError
     """
-    engine()
-    session = import_module("pyspark.sql").SparkSession.builder.getOrCreate()
-    with _refusals(path, "be read"):
+    session = _session()
+    with refusals(path, "be read"):
         return session.read.parquet(path)
+
+
+def check_output(path: str) -> None:
+    """Refuse a folder that is there, before any work.
+
+    Raises
+    ------
+    StorageError
+    """
+    Folders(_session()).check_new(path)
 
 
 def write(df: Any, path: str, rows: int) -> None:
     """Write a DataFrame to a folder that is not there yet, and count its rows.
 
-    Two jobs that write to one folder at once may both leave files there: the later one is told.
+    It is written beside its place, and renamed at the end: of two jobs that write to one folder
+    at once, one has it, and the other is told.
 
     Raises
     ------
     StorageError
-        If the folder is there, or holds other than `rows` rows in the end.
+        If the folder is there, or can't be written, or holds other than `rows` rows in the end.
     """
-    with _refusals(path, "be written"):
-        df.write.parquet(path)
+    folders = Folders(df.sparkSession)
+    beside = folders.beside(path)
+    try:
+        with refusals(path, "be written"):
+            df.write.parquet(beside)
+        folders.rename(beside, path)
+    finally:
+        folders.remove(beside)
     found = df.sparkSession.read.parquet(path).count()
     if found != rows:
         raise StorageError(
