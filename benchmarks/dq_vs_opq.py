@@ -1,10 +1,13 @@
 """PQ, DQ and OPQ at equal bytes: recall, distortion, and seconds to train each part.
 
     python benchmarks/dq_vs_opq.py --data glove-50 --data fr-300 [--data FILE] [-o NAME]
+    python benchmarks/dq_vs_opq.py --data data/dictionary.parquet --bytes 32 --repeats 1 \
+        -o dq_vs_opq_dictionary
 
 All methods share the training sample, the coarse k-means and the training of the codebooks; they
 differ in the rotation alone, but that polish hands its codebooks on to start from. OPQ is FAISS's
-own, 50 rounds from a random rotation. The times of the quick methods are medians of three runs.
+own, 50 rounds from a random rotation. The times of the quick methods are medians of three runs, or
+of `--repeats`.
 """
 
 from __future__ import annotations
@@ -54,7 +57,15 @@ def distortion(index: dqindex.DQIndex, x: np.ndarray) -> float:
     return dqindex.distortion(y, back) / float(x.var(axis=0, dtype=np.float64).sum())
 
 
-def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict[str, Any]]:
+def measure(
+    name: str,
+    x: np.ndarray,
+    n_queries: int,
+    threads: int,
+    *,
+    sizes: tuple[int, ...] = (),
+    repeats: int = REPEATS,
+) -> list[dict[str, Any]]:
     """All methods, code sizes and index kinds on one set."""
     rng = np.random.default_rng(0)
     held = rng.choice(len(x), n_queries, replace=False)
@@ -63,7 +74,7 @@ def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict
     probe = np.ascontiguousarray(base[rng.choice(len(base), min(20000, len(base)), replace=False)])
     n, d = base.shape
     lists = 2 ** round(np.log2(np.sqrt(n)))
-    sizes = SIZES.get(d, tuple(max(1, d // part) for part in (24, 12, 6)))
+    sizes = sizes or SIZES.get(d, tuple(max(1, d // part) for part in (24, 12, 6)))
     rows = []
     for kind in ("flat", "ivf"):
         for m in sizes:
@@ -72,7 +83,7 @@ def measure(name: str, x: np.ndarray, n_queries: int, threads: int) -> list[dict
                 m, width, lists if kind == "ivf" else None
             ).items():
                 runs = []
-                for _ in range(1 if method in SLOW else REPEATS):
+                for _ in range(1 if method in SLOW else repeats):
                     index = dqindex.build_index(base, spec, threads=threads, **settings)
                     runs.append(index.training_seconds)
                 nprobe = min(64, lists // 2) if kind == "ivf" else 0
@@ -122,6 +133,10 @@ def main() -> None:
     )
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--bytes", action="append", type=int, default=[], help="of a code; by the width"
+    )
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="of the quick methods")
     parser.add_argument("-o", "--output", default="dq_vs_opq", help="name of the JSON")
     arguments = parser.parse_args()
     # Padded and rank-deficient data warn; here both are meant.
@@ -129,10 +144,21 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for data in arguments.data:
         name, x = common.load(data)
-        rows += measure(name, x, arguments.queries, arguments.threads)
+        rows += measure(
+            name,
+            x,
+            arguments.queries,
+            arguments.threads,
+            sizes=tuple(arguments.bytes),
+            repeats=arguments.repeats,
+        )
         # After every set: a run that is stopped leaves what it measured.
         path = common.write(
-            arguments.output, rows, queries=arguments.queries, threads=arguments.threads
+            arguments.output,
+            rows,
+            queries=arguments.queries,
+            threads=arguments.threads,
+            repeats=arguments.repeats,
         )
     print(path.name)
 

@@ -22,30 +22,30 @@ from reliability.suites import SUITES  # noqa: E402 (the suites tell of themselv
 HEAD = """\
 # Reliability
 
-Made from the suites' counts by `scripts/reliability.py`; do not edit.
+`scripts/reliability.py` makes this page from the counts of the test suites; do not edit it.
 
-Whatever comes in, and whatever happens to a process that writes: the answer is right, or there is
-one clear error and what stood there before is whole. The suites in `tests/reliability/` try that.
-Each case that can crash, stall or take all memory runs in a process of its own, with a limit of
-memory and an alarm. A case that ends in any other way than the table allows is a violation, and
-one violation fails the tests.
+For any input, and whatever happens to a process that writes, dqindex either gives the right answer,
+or it raises one clear error and leaves the old output complete. The suites in `tests/reliability/`
+test that. A case that may crash, hang or exhaust memory runs in a process of its own, with a memory
+limit and a time limit. A case with any result that the table does not allow is a violation, and one
+violation fails the tests.
 
 """
 FOOT = """
 ## Run them
 
 ```bash
-pytest tests/reliability           # a part of the cases, as every run of the tests has
-pytest tests/reliability --long    # all cases: many times as many
+pytest tests/reliability           # a part of the cases, as in every run of the tests
+pytest tests/reliability --long    # all cases
 pytest tests/reliability --long --counts benchmarks/results/reliability.json
-python scripts/reliability.py      # this page, from those counts
+python scripts/reliability.py      # makes this page from the counts
 ```
 
-The cases follow from seeds: a case that fails, fails again. The suites of kills and of failing
-writes build a small C library that counts the calls of a process that change files
-(`tests/reliability/faults.c`), and skip themselves where there is no C compiler. What is promised
-of hostile files, and what is not, is in
-[SECURITY.md](https://github.com/dqindex/dqindex/blob/main/SECURITY.md).
+Seeds determine the cases, so a case that fails can be repeated. The suites "kills" and "failing
+writes" build a small C library that counts the system calls that change files
+(`tests/reliability/faults.c`); they are skipped if there is no C compiler.
+[SECURITY.md](https://github.com/dqindex/dqindex/blob/main/SECURITY.md) says which hostile files dqindex
+refuses, and what it does not protect against.
 """
 
 
@@ -62,7 +62,7 @@ def render(counts: dict[str, Any]) -> str:
     rows = {record["suite"]: record for record in counts["rows"]}
     if list(rows) != list(SUITES):
         sys.exit(
-            f"{COUNTS.name} tells of {', '.join(rows)}; the suites are {', '.join(SUITES)}: run "
+            f"{COUNTS.name} has the suites {', '.join(rows)}, but there are {', '.join(SUITES)}: run "
             "the suites again"
         )
     total = sum(record["cases"] for record in rows.values())
