@@ -44,8 +44,8 @@ python scripts/reliability.py      # makes this page from the counts
 Seeds determine the cases, so a case that fails can be repeated. The suites "kills" and "failing
 writes" build a small C library that counts the system calls that change files
 (`tests/reliability/faults.c`); they are skipped if there is no C compiler.
-[SECURITY.md](https://github.com/dqindex/dqindex/blob/main/SECURITY.md) says which hostile files dqindex
-refuses, and what it does not protect against.
+[SECURITY.md](https://github.com/dqindex/dqindex/blob/main/SECURITY.md) says which hostile files
+dqindex refuses, and what it does not protect against.
 """
 
 
@@ -62,8 +62,8 @@ def render(counts: dict[str, Any]) -> str:
     rows = {record["suite"]: record for record in counts["rows"]}
     if list(rows) != list(SUITES):
         sys.exit(
-            f"{COUNTS.name} has the suites {', '.join(rows)}, but there are {', '.join(SUITES)}: run "
-            "the suites again"
+            f"{COUNTS.name} has the suites {', '.join(rows)}, but there are {', '.join(SUITES)}: "
+            "run the suites again"
         )
     total = sum(record["cases"] for record in rows.values())
     violations = sum(record["violations"] for record in rows.values())

@@ -1,4 +1,4 @@
-"""The suites: name -> what is tried, and what is allowed. scripts/reliability.py makes a page of it."""
+"""The suites: name -> what is tried, and what is allowed; the table in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ TYPED = "an error of `dqindex.errors` in one line, or the same answer"
 
 SUITES: dict[str, tuple[str, str]] = {
     "mutated model": (
-        "A model's file: bits flipped, file cut, overwritten or extended; each field of its header edited.",
+        "A model's file: bits flipped, file cut, overwritten or extended; each field of its header "
+        "edited.",
         TYPED,
     ),
     "mutated index folder": (
@@ -24,7 +25,8 @@ SUITES: dict[str, tuple[str, str]] = {
         TYPED,
     ),
     "mutated truth cache": (
-        "The cache of exact neighbours: as for a model, and the cache of other vectors under its name.",
+        "The cache of exact neighbours: as for a model, and the cache of other vectors under its "
+        "name.",
         "the right neighbours",
     ),
     "mutated vectors": (
