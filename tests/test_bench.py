@@ -384,7 +384,7 @@ def test_a_damaged_line_is_refused_wherever_it_stands(tmp_path):
     path.write_bytes(whole)
     assert read_results([path]) == true
     path.write_bytes(whole.splitlines(keepends=True)[1])
-    with pytest.raises(FileFormatError, match="whose index no line tells of"):
+    with pytest.raises(FileFormatError, match="for whose index there is no line"):
         read_results([path])
 
 
@@ -576,7 +576,7 @@ def test_what_is_not_installed_is_skipped_and_said(folder, monkeypatch):
         threads=[1],
         say=said.append,
     )
-    assert said == ["faiss:SQ8: was there", "faiss:SQ4: was there"]
+    assert said == ["faiss:SQ8: already measured", "faiss:SQ4: already measured"]
 
 
 def test_codes_of_a_weight_are_measured(folder):

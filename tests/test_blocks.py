@@ -139,7 +139,7 @@ def test_the_file_keeps_the_scale(tmp_path):
         scale = np.array(model.scale_)
         scale[3] = wrong
         data = pack(model.get_params(), model._parts()._replace(scale=scale))
-        with pytest.raises(FileFormatError, match="scale holds what is no factor"):
+        with pytest.raises(FileFormatError, match="scale holds a value that is not a factor"):
             DQModel.from_bytes(data, "m")
     unsaid = pack({**model.get_params(), "block_widths": []}, model._parts())
     with pytest.raises(FileFormatError, match="its settings are not those of its tensors"):

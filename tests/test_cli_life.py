@@ -301,7 +301,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "a folder without an index": ("add empty a.npy", ["empty: no index there"]),
     "no vectors": ("add counted none.npy", ["none.npy: no such file"]),
     "an id that is there": ("add a a.parquet", ["300 ids are already", "'item 0'"]),
-    "an id twice": ("add a twice.parquet", ["1 ids stand more than once", "'new'"]),
+    "an id twice": ("add a twice.parquet", ["1 ids occur more than once", "'new'"]),
     "another width": ("add counted wide.npy", ["wide.npy", "width 7", "8 features"]),
     "not finite": ("add counted nan.npy", ["nan.npy", "NaN"]),
     "a catalogue without ids": ("add a a.npy", ["a.npy: has no ids", "give ids"]),

@@ -400,7 +400,7 @@ def test_a_manifest_names_files_by_their_role_and_content(tmp_path, index, name)
     (tmp_path / "i" / entry["name"]).rename(tmp_path / "i" / other)
     entry["name"] = other
     path.write_text(json.dumps({**record, "checksum": seal(record)}))
-    with pytest.raises(FileFormatError, match=r"files\.index names '.*', which is no data file"):
+    with pytest.raises(FileFormatError, match=r"files\.index names '.*', which is not a data file"):
         open_index(tmp_path / "i")
 
 

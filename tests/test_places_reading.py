@@ -252,10 +252,13 @@ def test_every_reader_says_that_there_is_no_bucket(s3_server):
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("nix://bucket/x.npy", "nix://: is no kind of URI that is read; use one of s3://"),
+        ("nix://bucket/x.npy", "nix://: is not a kind of URI that dqindex reads; use one of s3://"),
         (f"s3://me:{SECRET}@bucket/x.npy", "s3://: this URI holds a password"),
         ("file://elsewhere/x.npy", "is not of this machine"),
-        (Path("s3://bucket/x.npy"), "a Path takes one of the slashes of a URI; give it as text"),
+        (
+            Path("s3://bucket/x.npy"),
+            "a Path drops one of the slashes of a URI; give the URI as text",
+        ),
     ],
 )
 def test_what_is_no_uri(uri, message):

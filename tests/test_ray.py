@@ -188,7 +188,7 @@ def test_what_can_not_be_is_refused(catalogue):
     with pytest.raises(InputError, match="900 items, but 8 x 8 codes make only 64 IDs"):
         engine.semantic_ids(ds, model=model)
     twice = catalogue_of(np.eye(3, D), [7, 7, 8])
-    with pytest.raises(InputError, match=r"1 ids stand more than once, for example 7 \(2 times\)"):
+    with pytest.raises(InputError, match=r"1 ids occur more than once, for example 7 \(2 times\)"):
         engine.semantic_ids(ray.data.from_arrow([twice.slice(0, 1), twice.slice(1)]), model=model)
     with pytest.raises(InputError, match="give a Dataset of Ray"):
         engine.fit(catalogue)

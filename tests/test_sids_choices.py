@@ -264,7 +264,7 @@ def test_shared_vectors_are_told_of(tmp_path, commands):
         "largest": [{"items": 10, "ids": [10, 11, 12]}, {"items": 2, "ids": [100, 101]}],
     }
     said = commands("extract v.npy -o s.parquet -L 3 -K 8").stderr
-    assert "4.00% of the items share their vector with another (2 vectors)" in said
+    assert "4.00% of the items have the same vector as another (2 vectors)" in said
     assert "the largest group has 10: 10, 11, 12, ..." in said
     np.save(tmp_path / "v.npy", x[200:])
     assert "share" not in commands("extract v.npy -o s.parquet -L 3 -K 8").stderr

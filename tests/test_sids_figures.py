@@ -123,13 +123,13 @@ def test_a_condition_reads_back():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("collision_rate", "is no condition"),
-        ("collision_rate>", "is no condition"),
-        ("collision_rate=>1", "is no condition"),
-        ("collision_rate>x", "is no condition"),
-        ("collision_rate>nan", "is no condition"),
-        ("", "is no condition"),
-        ("colision_rate>1", r"'colision_rate' is no figure; there are n, unique_share"),
+        ("collision_rate", "is not a condition"),
+        ("collision_rate>", "is not a condition"),
+        ("collision_rate=>1", "is not a condition"),
+        ("collision_rate>x", "is not a condition"),
+        ("collision_rate>nan", "is not a condition"),
+        ("", "is not a condition"),
+        ("colision_rate>1", r"'colision_rate' is not a figure; there are n, unique_share"),
         ("before>1", "is no figure"),
         ("before.n>1", "is no figure"),
     ],
@@ -161,7 +161,7 @@ def test_conditions_are_held_against_the_figures(crowded):
         ("n", 300),
         ("collision_rate", rate),
     ]
-    with pytest.raises(InputError, match=r"'r_squared' is not known of this map; some need"):
+    with pytest.raises(InputError, match=r"'r_squared' is not known for this map; some need"):
         holds("r_squared<0.5")
     with pytest.raises(InputError, match=r"'levels\.9\.dead' is not known"):
         holds("levels.9.dead>0")

@@ -222,7 +222,7 @@ def test_tokens_are_of_the_smallest_type(largest, dtype):
         (pa.array(["x"]), "they must be lists of integers"),
         (pa.array([], pa.list_(pa.int32())), "a map without items"),
         (pa.array([[1], None]), "1 items have no codes"),
-        (pa.array([[1, 2], [1]]), "row 1 has 1 tokens, the first 2; all need as many"),
+        (pa.array([[1, 2], [1]]), "row 1 has 1 tokens, the first 2; all need the same number"),
         (pa.array([[1], [1, 2]]), "row 1 has 2 tokens, the first 1"),
         (pa.array([[], []], pa.list_(pa.int32())), "row 0 has 0 tokens"),
         (pa.array([[1], [None]]), "1 tokens are missing"),

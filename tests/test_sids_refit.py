@@ -202,7 +202,7 @@ def test_the_command_tells_of_the_model(tmp_path, monkeypatch):
     np.save("w.npy", catalogue(400, 9))
     assert call("sids extract v.npy -o s.parquet -L 3 -K 8").exit_code == 0
     done = call("sids refit s.parquet v.npy -o t.parquet")
-    assert "The model stays: a new one would gain less than --worth" in done.stderr
+    assert "The old model is kept: a new one would gain less than --worth" in done.stderr
     before, after = (SemanticIds.load(tmp_path / f"{name}.parquet") for name in "st")
     np.testing.assert_array_equal(after.codes, before.codes)
     np.testing.assert_array_equal(after.base_codes, before.base_codes)

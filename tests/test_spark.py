@@ -308,7 +308,7 @@ def test_what_can_not_be_is_refused_before_the_work(session, catalogue):
     frame = frame_of(session, catalogue.slice(0, 300), 2)
     with pytest.raises(InputError, match="300 items, but 8 x 8 codes make only 64 IDs"):
         engine.semantic_ids(frame, model=model)
-    with pytest.raises(InputError, match=r"1 ids stand more than once, for example 7 .2 times"):
+    with pytest.raises(InputError, match=r"1 ids occur more than once, for example 7 .2 times"):
         engine.semantic_ids(
             session.createDataFrame(
                 [(7, [0.0] * D), (7, [1.0] * D), (8, [2.0] * D)], "id bigint, vector array<float>"

@@ -185,7 +185,7 @@ def test_ids_keep_their_type(dtype):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([1] * N, r"1 ids stand more than once, for example 1 \(37 times\)"),
+        ([1] * N, r"1 ids occur more than once, for example 1 \(37 times\)"),
         (["a"] * 2 + [str(i) for i in range(N - 2)], "'a' .2 times."),
         (list(range(N - 1)), "36 ids for 37 vectors"),
         ([None, *range(N - 1)], "1 ids are missing, first row 0"),

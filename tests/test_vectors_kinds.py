@@ -319,11 +319,11 @@ def wide(**more: Any) -> pa.Table:
         (pa.table({"v": [[True]]}), "column 'v' holds bool"),
         (pa.array([1, 2]), "holds int64, not vectors"),
         (pa.table({"v": pa.array([], pa.list_(pa.float32()))}), "0 dimensions|0 rows"),
-        ({"a": [1.0]}, "dict: is no set of vectors"),
-        (None, "NoneType: is no set of vectors"),
-        (b"x.npy", "bytes: is no set of vectors"),
+        ({"a": [1.0]}, "dict: is not a set of vectors"),
+        (None, "NoneType: is not a set of vectors"),
+        (b"x.npy", "bytes: is not a set of vectors"),
         (np.ma.masked_less(X, 0), "masked values"),
-        ([[1.0], [2.0, 3.0]], "array: is no set of vectors"),
+        ([[1.0], [2.0, 3.0]], "array: is not a set of vectors"),
         (iter([X, X[:, :3]]), "block 1: its vectors are 3 wide where those before are 8"),
         (iter([table(), table().drop(["item_id"])]), "block 1: some blocks have ids"),
         (iter([]), "holds no vectors"),
@@ -356,7 +356,7 @@ class Iterated:
 
 @pytest.mark.parametrize("kind", [Endless, Iterated])
 def test_what_gives_rows_in_turn_is_no_array(model, kind):
-    with pytest.raises(InputError, match=f"{kind.__name__}: is no set of vectors"):
+    with pytest.raises(InputError, match=f"{kind.__name__}: is not a set of vectors"):
         open_vectors(kind())
     for take in (model.encode, DQModel(4, 16).fit, build_index(X, "Flat").search):
         with pytest.raises(InputError, match=kind.__name__):
@@ -371,7 +371,7 @@ def test_data_sets_of_torch_and_hugging_face_that_give_rows_in_turn(rows):
         def __iter__(self):
             return iter(rows)
 
-    with pytest.raises(InputError, match="Set: is no set of vectors"):
+    with pytest.raises(InputError, match="Set: is not a set of vectors"):
         open_vectors(Set())
     given = [{"v": row.tolist()} for block in rows for row in block]
     streamed = datasets.IterableDataset.from_generator(lambda: iter(given))
@@ -392,7 +392,7 @@ def test_types_that_arrow_and_numpy_lack_are_refused():
         polars.DataFrame({"v": polars.Series([[1, 2]], dtype=polars.List(polars.Int128))}),
         polars.Series([[1, 2]], dtype=polars.List(polars.Int128)),
     ):
-        with pytest.raises(InputError, match="holds a type that Arrow lacks"):
+        with pytest.raises(InputError, match="holds a type that Arrow does not have"):
             open_vectors(source)
     index = build_index(X, "Flat")
     for take in (
@@ -411,7 +411,7 @@ def test_rows_of_several_lengths_are_refused(model):
         for codes in ([[1, 2, 3, 4], [1]], [[1, 2, 3, 4], 3]):
             with pytest.raises(InputError, match="codes: their rows are not of one length"):
                 take(codes)
-    with pytest.raises(InputError, match="positions are no array; give integers"):
+    with pytest.raises(InputError, match="positions are not an array; give integers"):
         open_vectors(X).rows([[1, 2], [3]])
 
 

@@ -76,7 +76,7 @@ def test_a_fixed_width_is_held_against_lists(tmp_path):
         ({"item_id": [7], "w": [[1.0] * D]}, r"1\.parquet: no column 'v'; it has item_id, w"),
         ({"v": [[1.0] * D]}, r"1\.parquet: no column 'item_id', which holds the ids in .*0\.par"),
         ({"item_id": ["a"], "v": [[1.0] * D]}, r"1\.parquet: its ids are string where .* int64"),
-        ({"item_id": [0], "v": [[1.0] * D]}, "1 ids stand more than once, for example 0"),
+        ({"item_id": [0], "v": [[1.0] * D]}, "1 ids occur more than once, for example 0"),
     ],
 )
 def test_a_second_part_that_does_not_fit(tmp_path, second, message):
@@ -354,7 +354,7 @@ def test_what_is_no_regular_file(tmp_path):
 
 @pytest.mark.parametrize("path", ["", "\0", "a\0b.npy"])
 def test_what_is_no_path(path):
-    with pytest.raises(InputError, match="is no path"):
+    with pytest.raises(InputError, match="is not a path"):
         open_vectors(path)
 
 

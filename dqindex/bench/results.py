@@ -107,8 +107,8 @@ def read_results(paths: Iterable[str | Path]) -> list[Record]:
             if line["kind"] == "point":
                 if line["job"] not in indexes:
                     raise FileFormatError(
-                        f"{path}: line {number} is a point of job {line['job']}, whose index no "
-                        f"line tells of; {REMEDY}"
+                        f"{path}: line {number} is a point of job {line['job']}, for whose index "
+                        f"there is no line; {REMEDY}"
                     )
                 written = json.dumps(line, sort_keys=True)
                 if written not in known:

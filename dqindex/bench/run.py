@@ -170,7 +170,7 @@ class _Campaign:
     def run(self, method: str, job: dict[str, Any]) -> None:
         """Measure one method."""
         if self.is_complete(job):
-            self.tell(f"{method}: was there")
+            self.tell(f"{method}: already measured")
             return
         self.left -= 1
         try:

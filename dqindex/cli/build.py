@@ -173,7 +173,9 @@ def _check_usage(like: str | None, embed_ids: bool, settings: dict[str, Any]) ->
         for name in TRAINING:
             if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 option = f"--{name.replace('_', '-')}"
-                raise click.UsageError(f"{option} is for a training, and --like has none; leave it")
+                raise click.UsageError(
+                    f"{option} is for a training, and --like has none; leave it out"
+                )
     elif spec is None and target_recall is None:
         raise click.UsageError("give --spec, --like, or --target-recall to have a spec chosen")
     if settings["max_bytes"] is not None and (target_recall is None or spec is not None):

@@ -44,7 +44,7 @@ def command(
         if not len(chosen) and not missing_ok:
             raise InputError(
                 f"{'standard input' if ids == '-' else ids}: holds no ids; nothing is removed "
-                "(--missing-ok takes that for right)"
+                "(--missing-ok accepts that)"
             )
         name = "standard input" if ids == "-" else ids
         remedy = "leave them out, or count them (--missing-ok)"

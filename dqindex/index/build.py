@@ -180,8 +180,8 @@ def _check_polish(settings: Settings, parts: Anatomy) -> None:
     spec = settings.spec
     if settings.polish and (spec.n_subspaces is None or parts.pq is None):
         raise SpecError(
-            f"spec {spec.text!r}: polish={settings.polish} turns a DQ for the PQ behind it, and "
-            "this spec has not both; leave it out"
+            f"spec {spec.text!r}: polish={settings.polish} needs a DQ and a PQ after it, and "
+            f"this spec does not have both; leave it out"
         )
 
 

@@ -61,8 +61,9 @@ def warn_of_outliers(index: Any, spec: str, sample: Float32) -> None:
     if longest > OUTLIER * middle > 0:
         warn(
             f"spec {spec!r}: a scalar quantizer has even steps over the range of all values, and a "
-            f"vector has the norm {longest:.3g} where the median is {middle:.3g}: most vectors get "
-            "few codes, and neighbours are lost. Remove those that are longer, or use a PQ"
+            f"vector has the norm {longest:.3g} where the median is {middle:.3g}: most vectors "
+            f"get few distinct codes, which loses neighbours. Remove the longest vectors, or use "
+            f"a PQ"
         )
 
 

@@ -106,7 +106,7 @@ def check_composable(index: Any, spec: str) -> None:
         if not known or isinstance(one, FIXED):
             raise SpecError(
                 f"spec {spec!r}: vectors cannot be removed or replaced, nor indexes merged, as "
-                f"FAISS's {type(one).__name__} does not give its codes out; build the index again"
+                f"FAISS can't return the codes of its {type(one).__name__}; build the index again"
             )
 
 
@@ -119,8 +119,8 @@ def check_lookable(index: Any, spec: str, what: str) -> None:
     """
     if any(isinstance(one, faiss.IndexIVFFlatDedup) for one in leaves(index)):
         raise SpecError(
-            f"spec {spec!r}: no {what} where FlatDedup holds equal vectors once, as FAISS does not "
-            "tell them apart there; use Flat"
+            f"spec {spec!r}: FlatDedup has no {what}, as it holds equal vectors once and FAISS "
+            f"does not tell them apart; use Flat"
         )
 
 

@@ -45,7 +45,7 @@ def _undone(link: Any, x: Float32, spec: str) -> Float32:
         undone: Float32 = link.reverse_transform(np.ascontiguousarray(x))
     except RuntimeError as error:
         raise SpecError(
-            f"spec {spec!r}: what {type(link).__name__} does cannot be undone, so that vectors "
-            f"cannot be given back ({str(error).rpartition('Error: ')[2]})"
+            f"spec {spec!r}: {type(link).__name__} can't be inverted, so vectors can't "
+            f"be reconstructed ({str(error).rpartition('Error: ')[2]})"
         ) from None
     return undone

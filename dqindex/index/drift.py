@@ -109,9 +109,9 @@ def noted(manifest: Manifest, index: Any, source: VectorSource) -> Manifest:
     record["added_rows"] = total
     if source.n >= LEAST_ROWS and _look_different(new, old):
         warn(
-            f"{source.name}: the codes lose {new[0] / old:.2f} times as much of these vectors as "
-            f"of those that the index was trained on ({new[0]:.4g} and {old:.4g} a vector); they "
-            "look different, so build a new index before there are many"
+            f"{source.name}: the mean distortion of these vectors is {new[0] / old:.2f} times "
+            f"that of the training vectors ({new[0]:.4g} and {old:.4g}); they look different, so "
+            f"build a new index before it holds many of them"
         )
     return {**manifest, "distortion": record}
 

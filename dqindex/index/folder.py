@@ -331,7 +331,8 @@ def read_manifest(path: Place | str) -> Manifest:
         name, digest = entry["name"], entry["sha256"]
         if role not in ROLES or name != f"{role}-{digest[:HASH_DIGITS]}{ROLES.get(role)}":
             raise FileFormatError(
-                f"{file}: files.{role} names {name!r}, which is no data file of an index; {REMEDY}"
+                f"{file}: files.{role} names {name!r}, which is not a data file of an index; "
+                f"{REMEDY}"
             )
     return {**manifest, "files": files}
 
@@ -352,9 +353,7 @@ def read_version(path: Place | str, load: Callable[[Manifest, Any], T]) -> T:
         except FileNotFoundError as error:
             missing = str(error.filename)
             time.sleep(0.01 * 2**attempt)
-    raise IntegrityError(
-        f"{missing}: is missing, though the manifest names it; build the index again"
-    )
+    raise IntegrityError(f"{missing}: is missing, but the manifest lists it; build the index again")
 
 
 @contextmanager

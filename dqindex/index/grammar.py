@@ -208,4 +208,4 @@ def _code(word: str, place: Place, where: str, before: str = "") -> None:
     behind = f" behind {before}" if before else ""
     if any(_match(transform.pattern, word) for transform in TRANSFORMS):
         raise Fault(f"{word} can't stand{behind}; it stands before the index, as in {word},Flat")
-    raise Fault(f"{word!r} is no word of a spec{behind}; see docs/spec.md")
+    raise Fault(f"{word!r} is not a word of a spec{behind}; see docs/spec.md")

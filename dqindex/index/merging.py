@@ -181,7 +181,7 @@ def _owner(one: Any, number: int) -> str:
         return f"index {number}"
     if isinstance(one, str | Path):
         return shown(str(one))
-    raise InputError(f"indexes: {one!r} is no index; give a DQIndex or a folder")
+    raise InputError(f"indexes: {one!r} is not an index; give a DQIndex or a folder")
 
 
 def _manifest_of(one: DQIndex | str | Path) -> Manifest:

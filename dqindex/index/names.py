@@ -138,7 +138,7 @@ class Names:
         again = order[1:][(rows[order][1:] == rows[order][:-1]) & (rows[order][1:] >= 0)]
         if len(again):
             raise InputError(
-                f"{what}: {told(given, int(again.min()))} stands more than once; give each id once"
+                f"{what}: {told(given, int(again.min()))} occurs more than once; give each id once"
             )
         return rows
 
@@ -203,7 +203,7 @@ class Names:
         if self.counted:
             if ids is not None:
                 raise InputError(
-                    f"{name}: has ids, but this index counts its vectors itself; leave the ids "
+                    f"{name}: has ids, but this index numbers its vectors itself; leave the ids "
                     "out, or build the index with ids"
                 )
             start = int(self.next_id or 0)
@@ -243,7 +243,7 @@ def merged_names(parts: Sequence[Names], owners: Sequence[str]) -> Names:
         listed = "; ".join(
             f"{owner} {_kind(one)}" for owner, one in zip(owners, parts, strict=True)
         )
-        raise InputError(f"these indexes do not name their vectors alike: {listed}")
+        raise InputError(f"these indexes have different kinds of ids: {listed}")
     total = sum(one.n for one in parts)
     if not parts[0].counted:
         joined = _concatenated([one.array for one in parts], owners)

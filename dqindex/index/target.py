@@ -132,7 +132,8 @@ def build_to_target(
             finals.enter(trial.spec)
     if finals.best is None:
         raise TargetError(
-            f"recall {target_recall:g} is met on a sample of {sample.n:,} vectors, but not on all "
+            f"recall {target_recall:g} is reached on a sample of {sample.n:,} vectors, but not "
+            f"on all "
             f"{source.n:,}: the best of {len(met)} indexes reaches {finals.highest:.3f}; ask for "
             "less, or allow more bytes"
         )

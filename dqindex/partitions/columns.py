@@ -35,8 +35,8 @@ def choose_columns(
     layout = choose(schema, "the table", vector_column, id_column)
     if layout.ids is None:
         raise InputError(
-            "the table has no column item_id or id, and rows that lie on many machines have no "
-            "numbers; name the column of the ids (id_column=)"
+            "the table has no column item_id or id, and rows on many machines have no numbers; "
+            "name the column of the ids (id_column=)"
         )
     if layout.wide:
         raise InputError(

@@ -84,13 +84,13 @@ def check_width(model: DQModel, d: int) -> None:
 
 
 def refuse_repeated(number: int, first: Any, times: int) -> None:
-    """Say that `number` ids stand more than once, of which `first` is one.
+    """Say that `number` ids occur more than once, of which `first` is one.
 
     Raises
     ------
     InputError
     """
     raise InputError(
-        f"{number} ids stand more than once, for example {first!r} ({times} times); ids must be "
+        f"{number} ids occur more than once, for example {first!r} ({times} times); ids must be "
         "distinct"
     )

@@ -97,7 +97,7 @@ def shard(batches: Iterable[Any], like: Shipped) -> Shipped | None:
     if len(made.content) > MOST_BYTES or len(made.ids or b"") > MOST_BYTES:
         raise InputError(
             f"a partition of {source.n:,} rows makes a shard of {len(made.content):,} bytes, which "
-            "are more than a cell of a table holds; cut the table into more partitions"
+            "are more than a cell of a table can hold; cut the table into more partitions"
         )
     return made
 

@@ -253,7 +253,9 @@ def place(path: str | Path | RemotePath) -> Place:
     found = URI.fullmatch(path) if isinstance(path, str) else None
     if found is None:
         if isinstance(path, Path) and path.parts and path.parts[0] in _CUT:
-            raise InputError(f"{path}: a Path takes one of the slashes of a URI; give it as text")
+            raise InputError(
+                f"{path}: a Path drops one of the slashes of a URI; give the URI as text"
+            )
         return path if isinstance(path, RemotePath) else Path(path)
     scheme, rest = found[1].lower(), found[2]
     if re.match(r"[^/@]*:[^/@]*@", rest):
@@ -266,7 +268,7 @@ def place(path: str | Path | RemotePath) -> Place:
         host, slash, path_there = rest.partition("/")
         if host not in ("", "localhost"):
             raise InputError(
-                f"file://{rest}: is not of this machine; write file:///PATH, with three slashes"
+                f"file://{rest}: is not on this machine; write file:///PATH, with three slashes"
             )
         return Path(unquote(slash + path_there))
     query = ""

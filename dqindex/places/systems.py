@@ -38,7 +38,7 @@ def system_of(scheme: str) -> Any:
     """
     if scheme not in SCHEMES:
         raise InputError(
-            f"{scheme}://: is no kind of URI that is read; use one of "
+            f"{scheme}://: is not a kind of URI that dqindex reads; use one of "
             f"{', '.join(f'{name}://' for name in SCHEMES)}, file:// or a path"
         )
     try:

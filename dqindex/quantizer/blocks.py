@@ -103,7 +103,7 @@ def _warn_of_one(variances: Float64, edges: np.ndarray) -> None:
     warn(
         f"block {largest + 1} of {len(variances)} (columns {edges[largest]} to "
         f"{edges[largest + 1] - 1}) holds {variances[largest] / total:.2%} of the variance, so "
-        "that the tokens hardly code the others; use block_scale='equal' (--block-scale equal), or "
+        f"the tokens hardly encode the others; use block_scale='equal' (--block-scale equal), or "
         "other factors"
     )
 

@@ -208,7 +208,7 @@ class ProductCodebooks(Estimator):
         sizes = [len(codebook) for codebook in books]
         for name in ("n_subspaces", "n_codewords"):
             if name in params:
-                raise InputError(f"{name} is what the codebooks say; leave it out")
+                raise InputError(f"the codebooks determine {name}; leave it out")
         self = cls(len(sizes), sizes[0] if len(set(sizes)) == 1 else sizes).set_params(**params)
         self._check_params()
         self.codebooks_ = books

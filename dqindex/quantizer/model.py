@@ -441,5 +441,5 @@ class DQModel(ModelSettings):
 def _matrix(block: Any) -> Matrix:
     """A block as it must be; what its values are was checked where it was read."""
     if not isinstance(block, np.ndarray) or block.ndim != 2 or block.dtype.kind != "f":
-        raise InputError("DQModel.encode_blocks: a block is no (b, d) array of floats")
+        raise InputError("DQModel.encode_blocks: a block is not a (b, d) array of floats")
     return block

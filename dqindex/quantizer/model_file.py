@@ -112,7 +112,7 @@ def _settings(stored: dict[str, Any], rules: dict[str, Rule], name: str) -> dict
     """The settings that a file has; those that came later than it have their defaults."""
     for setting, value in stored.items():
         if setting not in rules:
-            raise FileFormatError(f"{name}: made with a setting {setting!r}; upgrade dqindex")
+            raise FileFormatError(f"{name}: has an unknown setting {setting!r}; upgrade dqindex")
         if not rules[setting].holds(value):
             raise FileFormatError(
                 f"{name}: its setting {setting} is {value!r}; it must be {rules[setting].text}; "
@@ -131,7 +131,7 @@ def _settings(stored: dict[str, Any], rules: dict[str, Rule], name: str) -> dict
 def _scale(tensors: Tensors, name: str) -> Float64 | None:
     found = tensors.get("scale")
     if found is not None and not (np.isfinite(found) & (found > 0)).all():
-        raise FileFormatError(f"{name}: scale holds what is no factor; {FORMAT.remedy}")
+        raise FileFormatError(f"{name}: scale holds a value that is not a factor; {FORMAT.remedy}")
     return found
 
 

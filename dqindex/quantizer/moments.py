@@ -61,7 +61,7 @@ class Moments:
             If `block` is no array of real numbers, or of another width.
         """
         if not isinstance(block, np.ndarray) or block.dtype.kind not in "fiu":
-            raise InputError("Moments: block is no array of real numbers; give shape (b, d)")
+            raise InputError("Moments: block is not an array of real numbers; give shape (b, d)")
         if block.ndim != 2 or block.shape[1] != len(self.mean):
             raise InputError(f"moments of width {len(self.mean)} cannot take shape {block.shape}")
         for start in range(0, len(block), CHUNK_ROWS):

@@ -49,7 +49,8 @@ def read_lists(column: pa.ChunkedArray, name: str) -> Tokens:
     if other.size or widths[0] == 0:
         row = int(other[0]) if other.size else 0
         raise FileFormatError(
-            f"{name}: row {row} has {widths[row]} tokens, the first {widths[0]}; all need as many"
+            f"{name}: row {row} has {widths[row]} tokens, the first {widths[0]}; all need the "
+            f"same number"
         )
     flat = array.flatten()
     if flat.null_count:

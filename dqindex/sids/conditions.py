@@ -52,11 +52,11 @@ def parse(text: str) -> Condition:
     except ValueError:
         bound = math.nan
     if parts is None or not math.isfinite(bound):
-        raise InputError(f"{text!r} is no condition; give one like collision_rate>0.01")
+        raise InputError(f"{text!r} is not a condition; give one like collision_rate>0.01")
     words = parts[1].split(".")
     head = words[1] if words[0] in ("before", "after") and len(words) > 1 else words[0]
     if head not in NAMES and parts[1] != "n":
-        raise InputError(f"{parts[1]!r} is no figure; there are {', '.join(('n', *NAMES))}")
+        raise InputError(f"{parts[1]!r} is not a figure; there are {', '.join(('n', *NAMES))}")
     return Condition(parts[1], parts[2], bound)
 
 
@@ -79,7 +79,7 @@ def holding(figures: dict[str, Any], conditions: list[Condition]) -> list[tuple[
         if math.isnan(value):
             near = [name for name in known if name.startswith(condition.figure.split(".")[0])]
             hint = f"there are {', '.join(near[:8])}" if near else "some need --vectors"
-            raise InputError(f"{condition.figure!r} is not known of this map; {hint}")
+            raise InputError(f"{condition.figure!r} is not known for this map; {hint}")
         if SIGNS[condition.sign](value, condition.bound):
             found.append((condition, value))
     return found

@@ -146,5 +146,5 @@ class SidMap:
         InputError
         """
         if self.model is None:
-            raise InputError("the map has no model at hand; attach the one that made it (--model)")
+            raise InputError("the model of the map is missing; give the one that made it (--model)")
         return self.model

@@ -68,7 +68,7 @@ def read_csv(file: TextIO, path: Place, layout: Layout) -> Found:
     if names is not None:
         rows = rows[1:]
     if (layout.ids or layout.codes) and names is None:
-        raise InputError(f"{path}: has no line of names; leave out the names of its columns")
+        raise InputError(f"{path}: has no header line; leave out the names of its columns")
     width = len(names if names is not None else rows[0][1])
     id_place, code_place = _places(layout, names, rows, path)
     if code_place is None and width < 2:
@@ -270,7 +270,8 @@ def matrix(codes: list[Any], path: Place) -> npt.NDArray[np.int32]:
             )
         if len(one) != width:
             raise FileFormatError(
-                f"{path}, item {place}: has {len(one)} tokens, the first {width}; all need as many"
+                f"{path}, item {place}: has {len(one)} tokens, the first {width}; all need the "
+                f"same number"
             )
         if min(one) < 0 or max(one) > MOST_CODE:
             wrong = min(one) if min(one) < 0 else max(one)
@@ -307,7 +308,7 @@ def json_object(text: str, where: str) -> dict[str, Any]:
         if len(found) < len(pairs):
             names = Counter(name for name, _ in pairs)
             twice = names.most_common(1)[0][0]
-            raise FileFormatError(f"{where}: {twice!r} stands twice; each may stand once")
+            raise FileFormatError(f"{where}: {twice!r} occurs twice; each may occur once")
         return found
 
     try:

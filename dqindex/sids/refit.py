@@ -130,8 +130,8 @@ def refit(
     numbers = read_priority(priority, source)
     if sids.priority is not None and priority is None:
         raise InputError(
-            f"{source.name}: the map's IDs went by a priority; give that of the items as they are "
-            "now (priority=, --priority)"
+            f"{source.name}: the map was made with a priority; give the current priority of the "
+            f"items (priority=, --priority)"
         )
     if sids.unique in REASSIGNING:
         check_capacity(source.n, old.code_sizes(), sids.cap)

@@ -97,7 +97,7 @@ def tuples_of(trie: Trie, name: str) -> npt.NDArray[np.int32]:
         and (np.diff(first) > 0).all()
         and len(trie.offsets) == len(trie.code_sizes) > 0
     ):
-        raise FileFormatError(f"{name}: is no tree of IDs; {remedy}")
+        raise FileFormatError(f"{name}: is not a tree of IDs; {remedy}")
     levels, start, end = [], 1, int(first[1])
     parents = []
     for offset, size in zip(trie.offsets.tolist(), trie.code_sizes.tolist(), strict=True):
@@ -152,7 +152,7 @@ def read_arrays(path: Place) -> Found:
         except (zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError) as error:
             raise ValueError(str(error)) from None
     if any(one.ndim != 1 or one.dtype.kind != "i" for one in arrays):
-        raise FileFormatError(f"{path}: its arrays are no lists of integers; export the map again")
+        raise FileFormatError(f"{path}: its arrays are not lists of integers; export the map again")
     trie = Trie(*arrays)
     return Found(tuples_of(trie, str(path)), None, trie.code_sizes.tolist())
 
@@ -215,7 +215,7 @@ def _last_level(
     for prefix, tokens in following.items():
         where = f"{path}, prefix {prefix!r}"
         if prefix not in known:
-            raise FileFormatError(f"{where}: is not one that the shorter ones lead to")
+            raise FileFormatError(f"{where}: does not extend a shorter prefix")
         known.discard(prefix)
         if (
             not isinstance(tokens, list)

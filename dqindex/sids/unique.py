@@ -76,7 +76,8 @@ def tokens_kept(keep: int | None, coarse: int, sizes: list[int]) -> int:
     free = math.prod(sizes[keep:coarse])
     if free > MOST_FREE:
         raise InputError(
-            f"keep is {keep}: each item that moves would look over {free:,} coarse tuples; keep at "
+            f"keep is {keep}: each colliding item would be compared with {free:,} coarse tuples; "
+            f"keep at "
             f"least {_least_kept(coarse, sizes, MOST_FREE)}"
         )
     return keep

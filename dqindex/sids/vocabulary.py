@@ -77,15 +77,19 @@ class Spelling(NamedTuple):
                 "no two levels have the same tokens"
             )
         if not re.search("[^0-9]", _between_numbers(parts)):
-            raise InputError(f"token is {self.token!r}; put a sign between {{level}} and {{code}}")
+            raise InputError(
+                f"token is {self.token!r}; put a character between {{level}} and {{code}}"
+            )
         for name, text in (("token", self.token), ("begin", self.begin), ("end", self.end)):
             if any(not sign.isprintable() for sign in text):
-                raise InputError(f"{name} is {text!r}; it may not hold line breaks and their like")
+                raise InputError(
+                    f"{name} is {text!r}; it may not hold line breaks and similar characters"
+                )
         ends = self.token[0] + self.token[-1]
         if merged and all(sign.isalnum() or sign in "{}" for sign in ends):
             raise InputError(
                 f"token is {self.token!r}; merged tokens can be told apart where each starts or "
-                "ends with a sign that is no letter and no digit"
+                "ends with a character that is not a letter or a digit"
             )
         return self
 

@@ -24,7 +24,7 @@ class ArrayVectors(VectorSource):
     def __init__(self, array: npt.ArrayLike, name: str = "array") -> None:
         self._array = np.asarray(array)
         if self._array.ndim == 0:
-            raise InputError(f"{name}: is no set of vectors; {GIVE}")
+            raise InputError(f"{name}: is not a set of vectors; {GIVE}")
         if self._array.ndim != 2:
             raise InputError(f"{name}: has shape {self._array.shape}; give a 2-d array (n, d)")
         super().__init__(name, self._array.shape, self._array.dtype)
@@ -89,7 +89,7 @@ def open_array(source: Any) -> VectorSource:
     Raises
     ------
     InputError
-        If it is no set of vectors.
+        If it is not a set of vectors.
     """
     name = "array" if isinstance(source, np.ndarray | list | tuple) else type(source).__name__
     if hasattr(source, "tocsr") or getattr(source, "is_sparse", False):
@@ -102,7 +102,7 @@ def open_array(source: Any) -> VectorSource:
         raise
     except (TypeError, ValueError, RuntimeError, OverflowError, BufferError) as error:
         words = " ".join(str(error).split())[:300]
-        raise InputError(f"{name}: is no set of vectors ({words}); {GIVE}") from None
+        raise InputError(f"{name}: is not a set of vectors ({words}); {GIVE}") from None
 
 
 def _opened(source: Any, name: str) -> VectorSource:
@@ -118,5 +118,5 @@ def _opened(source: Any, name: str) -> VectorSource:
     if hasattr(source, "__dlpack__") and not hasattr(source, "__array__"):
         return ArrayVectors(np.from_dlpack(source), name)
     if is_stream(source):
-        raise InputError(f"{name}: is no set of vectors; {GIVE}")
+        raise InputError(f"{name}: is not a set of vectors; {GIVE}")
     return ArrayVectors(source, name)

@@ -83,7 +83,7 @@ class BinVectors(FlatVectors):
         if rows is not None and rows != n:
             raise FileFormatError(
                 f"{path}: its name says {rows} rows, and its header {n} in {size} bytes; the file "
-                "is truncated, or has another's name"
+                "is truncated, or has the name of another file"
             )
         if suffix == ".ibin" and size == 8 + 2 * n * d * dtype.itemsize:
             raise FileFormatError(

@@ -136,7 +136,7 @@ def _open_path(path: str | Path, how: How) -> VectorSource:
     from dqindex.vectors.parts import ARROW, PARQUET
 
     if "\0" in str(path) or not str(path):
-        raise InputError(f"{str(path)!r} is no path; {GIVE}")
+        raise InputError(f"{str(path)!r} is not a path; {GIVE}")
     file, part = _split(path)
     try:
         suffix = bin_suffix(file.name)[0]

@@ -174,8 +174,8 @@ class Refused:
             )
         raise RangeError(
             f"{found} have a norm above {LARGEST_NORM:g}, first row {self._first} with "
-            f"{self._norm:.3g}; their squared distances leave what FAISS compares in float32. "
-            f"Norms from {LEAST_NORM:g} to {LARGEST_NORM:g} are served: rescale the vectors, or "
+            f"{self._norm:.3g}; their squared distances exceed what FAISS can compare in float32. "
+            f"Norms from {LEAST_NORM:g} to {LARGEST_NORM:g} are supported: rescale the vectors, or "
             "remove these rows"
         )
 

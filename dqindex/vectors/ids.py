@@ -45,7 +45,7 @@ def check_ids(ids: Any, n: int, name: str) -> pa.Array:
         twice = counts.filter(pc.greater(counts.field("counts"), 1))
         first = twice[0].as_py()
         raise InputError(
-            f"{name}: {len(twice)} ids stand more than once, for example {first['values']!r} "
+            f"{name}: {len(twice)} ids occur more than once, for example {first['values']!r} "
             f"({first['counts']} times); ids must be distinct"
         )
     return array

@@ -243,8 +243,8 @@ def _wide(
     whole = [field.name for field in fields if pa.types.is_integer(field.type)]
     if whole and len(whole) < len(fields):
         raise InputError(
-            f"{name}: column {whole[0]!r} has integers where others have fractions, so it is no "
-            f"dimension; {hint}"
+            f"{name}: column {whole[0]!r} has integers where others have fractions, so it is not "
+            f"a dimension; {hint}"
         )
     if whole and ids is None and not _counts_up(whole):
         raise InputError(

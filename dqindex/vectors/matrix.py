@@ -118,7 +118,7 @@ def as_floats(X: Any, owner: str) -> Matrix:
         if np.iscomplexobj(array):
             raise InputError(f"{owner}: Complex data not supported; give real numbers")
         if array.dtype.kind in "mM":
-            raise InputError(f"{owner}: dtype {array.dtype} is no number; give real numbers")
+            raise InputError(f"{owner}: dtype {array.dtype} is not a number; give real numbers")
         if array.dtype in (np.float32, np.float64):
             return array
         return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
@@ -126,7 +126,7 @@ def as_floats(X: Any, owner: str) -> Matrix:
         raise
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         words = " ".join(str(error).split())[:300]
-        raise NotNumbersError(f"{owner}: is given what is no array of numbers ({words})") from None
+        raise NotNumbersError(f"{owner}: is not an array of numbers ({words})") from None
 
 
 def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
@@ -138,8 +138,8 @@ def _as_array(X: Any, owner: str) -> npt.NDArray[Any]:
         return np.concatenate(list(source._windows(source.default_block_rows())))
     if is_stream(X):
         raise NotNumbersError(
-            f"{owner}: is given a {type(X).__name__}, which is no array of numbers; what gives "
-            "vectors in turn is read by open_vectors"
+            f"{owner}: is given a {type(X).__name__}, which is not an array of numbers; "
+            f"open_vectors reads generators and other streams"
         )
     return np.asarray(X)
 

@@ -75,7 +75,8 @@ class PandasPart(Part):
                 array = pa.array(values, kind, from_pandas=missing)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 raise InputError(
-                    f"column {column!r}, rows {start} to {stop}: can't be made Arrow ({error})"
+                    f"column {column!r}, rows {start} to {stop}: can't be converted to Arrow "
+                    f"({error})"
                 ) from None
             if isinstance(array, pa.ChunkedArray):
                 array = array.combine_chunks()
@@ -191,7 +192,7 @@ def stream_of(source: Any) -> Iterator[Any] | None:
     if _is_a(source, "datasets", "IterableDataset"):
         return _told(source.with_format("arrow").iter(batch_size=GROUP_ROWS))
     if _is_a(source, "polars", "LazyFrame"):
-        raise InputError("LazyFrame: is a query and no table yet; call its collect()")
+        raise InputError("LazyFrame: is a query, not a table; call its collect()")
     if hasattr(source, "__arrow_c_stream__"):
         try:
             return _told(pa.RecordBatchReader.from_stream(source))
@@ -213,7 +214,8 @@ def _as_arrow(make: Callable[[Any], T], source: Any, name: str) -> T:
     except (pa.ArrowException, TypeError, ValueError) as error:
         words = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{name}: holds a type that Arrow lacks ({words}); store ids as int64, uint64 or text, "
+            f"{name}: holds a type that Arrow does not have ({words}); store ids as int64, "
+            f"uint64 or text, "
             "and vectors as lists of floats"
         ) from None
 

@@ -33,8 +33,9 @@ def check_queries(queries: Any, owner: str, *, width: int, metric: str) -> Float
         short = np.flatnonzero((norms > 0) & (norms < LEAST_NORM))
         if short.size:
             raise RangeError(
-                f"{owner}: query {short[0]} has the norm {norms[short[0]]:.3g}; inner products are "
-                f"served for norms from {LEAST_NORM:g} to {LARGEST_NORM:g}. Rescale the query, "
+                f"{owner}: query {short[0]} has the norm {norms[short[0]]:.3g}; inner products "
+                f"are supported for norms from {LEAST_NORM:g} to {LARGEST_NORM:g}. Rescale the "
+                f"query, "
                 "which changes no ranking"
             )
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -223,7 +223,7 @@ class VectorSource(ABC):
         try:
             given = np.asarray(positions).reshape(-1)
         except (TypeError, ValueError, RuntimeError, OverflowError):
-            raise InputError(f"{self.name}: positions are no array; give integers") from None
+            raise InputError(f"{self.name}: positions are not an array; give integers") from None
         if given.size and given.dtype.kind not in "iu":
             raise InputError(f"{self.name}: positions are {given.dtype}; give integers")
         wanted = given.astype(np.int64)

@@ -95,5 +95,5 @@ def _rows(block: Any, label: str) -> int:
         return len(block) if rows is None else int(rows)
     except TypeError:
         raise InputError(
-            f"{label}: is {type(block).__name__}, no set of vectors; give arrays or tables"
+            f"{label}: is {type(block).__name__}, not a set of vectors; give arrays or tables"
         ) from None

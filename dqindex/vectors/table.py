@@ -91,7 +91,8 @@ class TableVectors(VectorSource):
             late = [name for name in ID_NAMES if name in part.schema.names]
             if late and late[0] not in part.constants:
                 raise InputError(
-                    f"{part.name}: has a column {late[0]!r}, which {first.name} lacks; all parts "
+                    f"{part.name}: has a column {late[0]!r}, which {first.name} does not have; "
+                    f"all parts "
                     "must have the ids, or none"
                 )
         elif ids not in part.schema.names:
@@ -235,8 +236,9 @@ class TableVectors(VectorSource):
             return
         found = ", ".join(self._layout.unused[:5])
         warn(
-            f"{self.name}: has no column {' or '.join(ID_NAMES)}, so items are named by their "
-            "rows, from 0; if one of these holds the ids, name it by --id-column (id_column=): "
+            f"{self.name}: has no column {' or '.join(ID_NAMES)}, so the ids are the row "
+            f"numbers, from 0; if one of these columns holds the ids, name it with --id-column "
+            f"(id_column=): "
             f"{found}"
         )
 

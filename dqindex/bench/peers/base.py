@@ -77,7 +77,8 @@ class Peer(ABC):
                 options[name] = type(options[name])(value)
             except ValueError:
                 raise SpecError(
-                    f"{self.package}: {name}={value} is not of the kind of {name}={options[name]}"
+                    f"{self.package}: {name}={value} does not have the type of "
+                    f"{name}={options[name]}"
                 ) from None
         return options
 

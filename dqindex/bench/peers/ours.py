@@ -42,7 +42,7 @@ class DQPeer(FaissPeer):
             except ValueError:
                 name = ""
             if name != "score_aware":
-                raise SpecError(f"dqindex: {option!r} behind a spec; it may be score_aware=3")
+                raise SpecError(f"dqindex: {option!r} after a spec; it may be score_aware=3")
         return options
 
     def build(self, x: Float32, threads: int) -> None:

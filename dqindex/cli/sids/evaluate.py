@@ -114,7 +114,7 @@ def command(
     if sids.sizes_guessed:
         say(
             "the map does not say how many codes its levels have: the largest code plus one is "
-            "taken; give --code-sizes",
+            "used; give --code-sizes",
             quiet,
         )
     if as_json:

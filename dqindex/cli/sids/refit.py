@@ -97,5 +97,5 @@ def command(
         rows,
     )
     if new.fingerprint == sids.fingerprint:
-        say("The model stays: a new one would gain less than --worth", quiet)
+        say("The old model is kept: a new one would gain less than --worth", quiet)
     reporting.tell_widened(new, quiet)

@@ -31,7 +31,7 @@ def tell_duplicates(sids: SidMap, quiet: bool) -> None:
         return
     items, ids = found.largest[0]
     say(
-        f"{found.share:.2%} of the items share their vector with another ({found.groups:,} "
+        f"{found.share:.2%} of the items have the same vector as another ({found.groups:,} "
         f"vector{'s' if found.groups > 1 else ''}); the largest group has {items:,}: "
         f"{', '.join(map(str, ids))}"
         f"{', ...' if items > len(ids) else ''}",
@@ -44,7 +44,7 @@ def tell_widened(sids: SidMap, quiet: bool) -> None:
     widened = sids.widened()
     if widened:
         say(
-            f"{widened:,} items found all IDs behind their first {sids.keep} tokens taken, and got "
-            "one behind fewer of them",
+            f"{widened:,} items got an ID with fewer of their first {sids.keep} tokens, as all "
+            f"IDs with all of these were taken",
             quiet,
         )
