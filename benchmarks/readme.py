@@ -55,9 +55,11 @@ def made_by(record: dict[str, Any]) -> str:
     )
 
 
-def _compared() -> tuple[dict[str, Any], dict[tuple[Any, ...], dict[str, dict[str, Any]]]]:
+def _compared(
+    name: str = "dq_vs_opq",
+) -> tuple[dict[str, Any], dict[tuple[Any, ...], dict[str, dict[str, Any]]]]:
     """The results of `dq_vs_opq.py`, and its methods by data, kind of index and bytes."""
-    record = result("dq_vs_opq")
+    record = result(name)
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for row in record["rows"]:
         key = (row["data"], row["kind"], row["bytes"])
@@ -93,6 +95,24 @@ def dq_vs_opq() -> str:
         marked = (f"**{one:.3f}**" if one == best else f"{one:.3f}" for one in recalls)
         rows.append([*_place(key, methods), *marked])
     return markdown(["data", "index", "bytes", *_named("")], rows) + made_by(record)
+
+
+def dq_vs_opq_dictionary() -> str:
+    """Recall and distortion of PQ, DQ and OPQ on real texts that anyone can embed."""
+    record, groups = _compared("dq_vs_opq_dictionary")
+    rows = []
+    for key, methods in groups.items():
+        for measure, figure in (("recall", "recall_10_at_10"), ("distortion", "distortion")):
+            found = [methods[name][figure] for name in _named(key[1]).values()]
+            best = max(found) if measure == "recall" else min(found)
+            digits = 3 if measure == "recall" else 4
+            shown = [f"{one:.{digits}f}" for one in found]
+            marked = (
+                f"**{text}**" if one == best else text
+                for one, text in zip(found, shown, strict=True)
+            )
+            rows.append([*_place(key, methods), measure, *marked])
+    return markdown(["data", "index", "bytes", "", *_named("")], rows) + made_by(record)
 
 
 def dq_vs_opq_training() -> str:
@@ -662,6 +682,7 @@ def cluster_billion() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "dq_vs_opq": dq_vs_opq,
     "dq_vs_opq-training": dq_vs_opq_training,
+    "dq_vs_opq-dictionary": dq_vs_opq_dictionary,
     "scale": scale,
     "encode": encode,
     "gains": gains,

@@ -513,7 +513,7 @@ def test_a_killed_run_goes_on_where_it_stopped(folder, run, unbroken):
     assert lasting(results) == lasting(unbroken[1])
     after = results.read_bytes()
     done = run("bench", "run", *ARGUMENTS)
-    assert done.stderr.count("was there") == 3
+    assert done.stderr.count("already measured") == 3
     assert results.read_bytes() == after
 
 

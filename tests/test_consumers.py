@@ -263,8 +263,8 @@ def test_a_generated_id_leads_back_to_its_items(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"x": [{"pid": 1}]}', "is no number"),
-        ('{"549755813888": [{"pid": 1}]}', "is no number below"),
+        ('{"x": [{"pid": 1}]}', "is not a number"),
+        ('{"549755813888": [{"pid": 1}]}', "is not a number below"),
         ('{"5": {"pid": 1}}', "a list of objects"),
         ('{"5": [{"pid": 1.5}]}', "the id 1.5 is not"),
         ("{}", "without items"),

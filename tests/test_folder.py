@@ -423,7 +423,7 @@ def test_a_reader_waits_longer_each_time_for_a_version_that_is_replaced(tmp_path
     def never(manifest, folder):
         raise FileNotFoundError(2, "gone", "a file")
 
-    with pytest.raises(IntegrityError, match="a file: is missing, though the manifest names it"):
+    with pytest.raises(IntegrityError, match="a file: is missing, but the manifest lists it"):
         read_version(tmp_path, never)
 
 

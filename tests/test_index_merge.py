@@ -97,7 +97,7 @@ def refusals() -> dict[str, tuple[list[Any], str]]:
         "an id in two": ([named, same], "id 'i349' is in 2 of the indexes"),
         "itself": ([named, named], "index 1: is given twice, first as index 0"),
         "none": ([], "no index to merge"),
-        "no index": ([counted, 3], "3 is no index"),
+        "no index": ([counted, 3], "3 is not an index"),
     }
 
 

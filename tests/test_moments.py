@@ -86,7 +86,9 @@ def test_moments_of_nothing_add_nothing():
     ],
 )
 def test_only_matrices_of_numbers_are_taken(wrong):
-    with pytest.raises(InputError, match=r"Moments: block is no array|width 2 cannot take shape"):
+    with pytest.raises(
+        InputError, match=r"Moments: block is not an array|width 2 cannot take shape"
+    ):
         Moments(2).update(wrong)
     with pytest.raises(InputError, match="width 2 cannot take those of width 3"):
         Moments(2).merge(Moments(3))

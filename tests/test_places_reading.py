@@ -254,7 +254,7 @@ def test_every_reader_says_that_there_is_no_bucket(s3_server):
     [
         ("nix://bucket/x.npy", "nix://: is not a kind of URI that dqindex reads; use one of s3://"),
         (f"s3://me:{SECRET}@bucket/x.npy", "s3://: this URI holds a password"),
-        ("file://elsewhere/x.npy", "is not of this machine"),
+        ("file://elsewhere/x.npy", "is not on this machine"),
         (
             Path("s3://bucket/x.npy"),
             "a Path drops one of the slashes of a URI; give the URI as text",

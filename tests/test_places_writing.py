@@ -174,7 +174,7 @@ def test_an_index_there_lives(s3, index, newer):
     other.add(Y[50:60])
     with pytest.raises(BusyError, match="another version was published"):
         other.save(f"{s3}/one")
-    with pytest.raises(InputError, match="only a folder of this machine can be mapped"):
+    with pytest.raises(InputError, match="only a local folder can be mapped"):
         open_index(f"{s3}/one", mmap=True)
 
 

@@ -109,7 +109,7 @@ def test_indexes_can_be_polished(x, spec):
 
 @pytest.mark.parametrize("spec", ["PQ4x4", "DQ4,SQ8"])
 def test_nothing_to_polish(x, spec):
-    with pytest.raises(SpecError, match="turns a DQ for the PQ behind it"):
+    with pytest.raises(SpecError, match="needs a DQ and a PQ after it"):
         build_index(x, spec, polish=5)
 
 

@@ -264,8 +264,17 @@ def test_tables_that_are_wider_than_the_screen_say_so(peers):
     if peers.viewport_size["width"] < 500:
         assert wider
         assert box.evaluate("(box) => box.classList.contains('more')")
+        edge = box.bounding_box()
+        method, _, recall = (
+            box.locator(f"tbody tr:first-child td:nth-child({n})") for n in (1, 2, 3)
+        )
+        seen = recall.bounding_box()
+        assert seen["x"] + seen["width"] <= edge["x"] + edge["width"] + 1
+        assert note.bounding_box()["y"] < edge["y"]
         box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
         peers.wait_for_function("!document.querySelector('.scroll').classList.contains('more')")
+        # The last figure is read beside the method that it is of.
+        assert abs(method.bounding_box()["x"] - edge["x"]) < 3
 
 
 def test_the_page_is_small(peers_path, page_path):
@@ -374,7 +383,7 @@ def test_names_are_text_and_nothing_else(page):
     page.keyboard.press("Enter")
     assert page.locator("#shown").inner_text() == "<b>Crème</b> & </script> brûlée"
     page.get_by_role("combobox", name="Item").fill("no such thing")
-    page.wait_for_selector("text=No item has that in its name.")
+    page.wait_for_selector("text=No name contains that.")
     assert page.locator("#matches").is_hidden()
 
 

@@ -227,7 +227,7 @@ def test_append_refuses(x, names, sids):
         sids.append(x[:3])
     with pytest.raises(InputError, match="map's are row numbers"):
         semantic_ids(x[:500], **SIZE).append(x[:3], names[:3])
-    with pytest.raises(InputError, match="has no model at hand"):
+    with pytest.raises(InputError, match="model of the map is missing"):
         SemanticIds(**{**vars(sids), "model": None}).append(x[:3], ["a", "b", "c"])
     numbers = semantic_ids(x[:500], np.arange(500), **SIZE)
     with pytest.raises(InputError, match="ids of type string, those of the map are int64"):

@@ -150,7 +150,7 @@ def test_priority_over_a_map_s_life(tmp_path, commands):
     # refit asks for what the map went by.
     done = CliRunner().invoke(cli, ["sids", "refit", "t.parquet", "v.parquet", "-o", "w.parquet"])
     assert isinstance(done.exception, InputError)
-    assert "the map's IDs went by a priority" in str(done.exception)
+    assert "the map was made with a priority" in str(done.exception)
     assert commands("refit t.parquet v.parquet -o w.parquet --priority sales").exit_code == 0
     np.testing.assert_array_equal(SemanticIds.load(tmp_path / "w.parquet").priority, sales[:200])
 

@@ -130,8 +130,8 @@ def test_a_condition_reads_back():
         ("collision_rate>nan", "is not a condition"),
         ("", "is not a condition"),
         ("colision_rate>1", r"'colision_rate' is not a figure; there are n, unique_share"),
-        ("before>1", "is no figure"),
-        ("before.n>1", "is no figure"),
+        ("before>1", "is not a figure"),
+        ("before.n>1", "is not a figure"),
     ],
 )
 def test_what_is_no_condition_is_refused(text, message):

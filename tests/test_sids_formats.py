@@ -170,7 +170,7 @@ def test_columns_by_name(tmp_path):
     with pytest.raises(InputError, match="lc-rec has no columns"):
         read_sids(tmp_path / "m.json", codes_column="x")
     (tmp_path / "bare.csv").write_text("1,2\n")
-    with pytest.raises(InputError, match="no line of names"):
+    with pytest.raises(InputError, match="no header line"):
         read_sids(tmp_path / "bare.csv", id_column="x")
 
 
@@ -185,7 +185,7 @@ def test_levels_are_read_from_the_letters(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("s.json", '{"5": ["<a_1>"], "5": ["<a_2>"]}', "'5' stands twice"),
+        ("s.json", '{"5": ["<a_1>"], "5": ["<a_2>"]}', "'5' occurs twice"),
         ("s.json", '{"5": ["<a_1>", "<a_2>"]}', "item '5': has two tokens of level 'a'"),
         ("s.json", '{"5": ["<a_1>"], "6": ["<b_1>"]}', "item '6': has levels b, the first item a"),
         ("s.json", '{"5": ["<a_1>"], "6": ["<a_1>", "<b_1>"]}', "item '6': has levels a, b"),

@@ -110,7 +110,7 @@ def test_only_the_model_that_made_it_is_attached():
         map_of([[0, 1]]).attach(other)
     model = sids.model
     sids.model = None
-    with pytest.raises(InputError, match="no model at hand"):
+    with pytest.raises(InputError, match="model of the map is missing"):
         sids.need_model()
     assert sids.attach(model) is sids
     assert sids.need_model() is model

@@ -191,7 +191,7 @@ def test_modes(vectors):
         ({"cap": 0, "unique": "cap"}, "cap is 0"),
         ({"cap": 2}, "cap is 2, but unique is 'reassign'"),
         ({"n_codewords": [4, 4]}, "lists 2 sizes for 8 subspaces"),
-        ({"ids": [1] * 4000}, "stand more than once"),
+        ({"ids": [1] * 4000}, "occur more than once"),
     ],
 )
 def test_bad_settings(vectors, settings_, message):

@@ -464,7 +464,7 @@ def test_two_columns_of_ids_are_named(name):
 
 @pytest.mark.parametrize("block", [None, 3, 2.5, object()])
 def test_blocks_that_are_none_are_named(block):
-    with pytest.raises(InputError, match=r"block 1.*no set of vectors"):
+    with pytest.raises(InputError, match=r"block 1.*not a set of vectors"):
         open_vectors(iter([X[:2], block]))
 
 

@@ -103,7 +103,7 @@ def build_figure(records: list[Record]) -> Figure:
         "x": {"title": f"seconds on {groups[0]['build']['threads']} threads"},
         "unit": "s",
         "parts": [
-            {"name": "not told apart" if step == "all" else step, "tone": STEPS.index(step)}
+            {"name": "all steps" if step == "all" else step, "tone": STEPS.index(step)}
             for step in steps
         ],
         "rows": [

@@ -82,7 +82,7 @@ def read_reverse(file: TextIO, path: Place, layout: Layout) -> Found:
     for packed, items in json_object(file.read(), str(path)).items():
         where = f"{path}, ID {packed!r}"
         if not packed.isascii() or not packed.isdecimal() or int(packed) >= SIZE**LEVELS:
-            raise FileFormatError(f"{where}: is no number below {SIZE**LEVELS:,}")
+            raise FileFormatError(f"{where}: is not a number below {SIZE**LEVELS:,}")
         for name in _items(items, column, where):
             ids.append(name)
             codes.append([int(packed) // SIZE**power % SIZE for power in (2, 1, 0)])

@@ -63,7 +63,7 @@ function legend(holder, figure) {
 
 // Tables that are wider than the screen say so.
 function cue(box) {
-  const note = box.nextElementSibling;
+  const note = box.previousElementSibling;
   const update = () => {
     const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
     box.classList.toggle("more", left > 1);

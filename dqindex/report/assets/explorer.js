@@ -131,10 +131,10 @@ class Explorer {
     byId("found").replaceChildren(
       heading, element("p", {}, `Tokens${id}: `, this.tokensOf(item)),
       element("div", { className: "columns" },
-        element("div", {}, element("h4", {}, "Shares most tokens"),
+        element("div", {}, element("h4", {}, "Items that share the most tokens"),
           sharing.length ? this.list(sharing, item, both) : element("p", { className: "note" }, "No other item shares a token.")),
         element("div", {}, element("h4", {}, "True neighbours"),
-          near ? this.list(near, item, both) : element("p", { className: "note" }, "Not in this page for this item."))),
+          near ? this.list(near, item, both) : element("p", { className: "note" }, "The page has none for this item."))),
     );
   }
 }
@@ -177,7 +177,7 @@ function combobox(explorer) {
     active = -1;
     box.hidden = !found.length;
     input.setAttribute("aria-expanded", String(found.length > 0));
-    if (query && !found.length) byId("found").replaceChildren(element("p", { className: "note" }, "No item has that in its name."));
+    if (query && !found.length) byId("found").replaceChildren(element("p", { className: "note" }, "No name contains that."));
   }
 
   let waiting;

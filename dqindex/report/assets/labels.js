@@ -21,10 +21,10 @@ function beside([x, y], width) {
   ];
 }
 
-// Where it can stand farther off, at the end of a line to the point.
-function apart([x, y], width) {
+// Where it can stand farther off, at the end of a line to the point that is no longer than `most`.
+function apart([x, y], width, most) {
   const found = [];
-  for (const far of [24, 48, 80, 120, 170, 230, 300]) {
+  for (const far of [24, 48, 80, 120, 170, 230, 300].filter((one) => one <= most)) {
     for (const [right, down] of [[-0.5, 1], [-1, 1], [0.3, 1], [0.3, -1], [-0.5, -1], [-2, 1]]) {
       const [end, top] = [x + far * right, y + far * down - LINE / 2];
       const left = right < 0 ? end - width : end;
@@ -37,13 +37,15 @@ function apart([x, y], width) {
 // Write the label of each of `named` at the first of its `spots` that has room; the first come first.
 function writeLabels(root, named, taken, area) {
   const boxes = [...taken];
+  // A line across a narrow chart hides more than a label tells.
+  const most = Math.max(80, (area.right - area.left) / 4);
   for (const { text, spots, tone, strong } of named) {
     const name = `label tone-${tone}${strong ? " strong" : ""}`;
     const width = textWidth(root, text, name);
     const free = (box) => within(box, area) && !boxes.some((other) => overlaps(box, other));
     let found = spots.flatMap((spot) => beside(spot, width)).find(free);
     for (let place = 0; strong && !found && place < spots.length; place++) {
-      found = apart(spots[place], width).find(free);
+      found = apart(spots[place], width, most).find(free);
       if (found) {
         const [[x1, y1], [x2, y2]] = [spots[place], found.leads];
         root.append(shape("line", { class: `leader tone-${tone}`, x1, y1, x2: round(x2), y2: round(y2) }));
