@@ -29,7 +29,7 @@ A table has the width of the terminal. Into a pipe or a file it is a line `# tit
 values between tabs; `--json` is for programs. Progress is drawn where stderr is a terminal; `-q`
 leaves out that and all messages but errors.
 
-The shell completes commands, options and files, once it is told to:
+To switch on the shell's completion of commands, options and files:
 
 ```bash
 eval "$(_DQINDEX_COMPLETE=bash_source dqindex)"              # bash: a line for ~/.bashrc

@@ -26,7 +26,7 @@ COMMANDS = {
     "info": "Describe a model, an index or a map of semantic IDs.",
     "sids": "Semantic IDs: extract, append, refit, evaluate, lookup, export, neighbors.",
     "spark": "Models and semantic IDs of tables on many machines: fit, extract, append.",
-    "bench": "Measure indexes, ours and the peers', and show what was measured.",
+    "bench": "Measure indexes of dqindex and of other libraries, and show the results.",
     "validate": "Check, on your vectors, that DQ-VAE is PQ.",
     "fit": "Learn a model: rotation and codebooks.",
     "encode": "Turn vectors into codes.",
@@ -48,8 +48,7 @@ def cli(debug: bool) -> None:
     VECTORS can be .npy, .fvecs/.bvecs/.ivecs, .fbin/.u8bin/.i8bin/.ibin, Parquet or Arrow (a file,
     a folder or a glob), HDF5 (file.hdf5:train) or safetensors (file.safetensors:tensor).
 
-    Wherever files are read or written, they may be at a URI: s3://, gs://, abfs://, hf://, file://;
-    https:// to be read.
+    Files may be at a URI: s3://, gs://, abfs://, hf://, file://; https:// for reading only.
     """
 
 

@@ -18,9 +18,9 @@ from dqindex.index.index import DQIndex
 def command(folder: str, quiet: bool, as_json: bool, **given: Any) -> None:
     """Add VECTORS to the index at DIR; nothing is trained.
 
-    DIR is replaced in one step: whoever reads it goes on with the version that was opened, and an
-    addition that fails or is interrupted leaves it as it was. Warns where the codes fit the new
-    vectors much worse than those that the index was trained on.
+    DIR is replaced in one step: a reader continues with the version that it opened, and an addition
+    that fails or is interrupted leaves DIR unchanged. Warns if the codes fit the new vectors much
+    worse than the training vectors.
     """
     index, source = changing.put(DQIndex.add, folder, quiet=quiet, **given)
     if as_json:

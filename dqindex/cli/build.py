@@ -72,28 +72,29 @@ TRAINING = (
     "--max-bytes",
     type=click.FloatRange(min=0, min_open=True),
     metavar="B",
-    help="With --target-recall: most bytes a vector, all counted.",
+    help="With --target-recall: the most bytes a vector, with ids, centroids and all other parts.",
 )
 @click.option(
     "--family",
     type=click.Choice(FAMILIES),
     default="all",
     show_default=True,
-    help="With --target-recall: what is tried; dq leaves out what is FAISS's own.",
+    help="With --target-recall: which specs to try; dq leaves out those of FAISS without DQ.",
 )
 @options.metric("l2")
 @options.balance("log-variance")
 @click.option(
     "--covariance",
     type=click.Choice(["raw", "residual"]),
-    help="What DQ learns its axes from.  [default: residual where the index encodes residuals]",
+    help="Covariance from which DQ learns its axes: of the vectors, or of their residuals.  "
+    "[default: residual where the index encodes residuals]",
 )
 @click.option(
     "--polish",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Rounds of OPQ from the DQ start, at most: more recall where a code has few bits for many "
+    help="Most rounds of OPQ, which start from DQ: more recall if a code has few bits for many "
     "dimensions.",
 )
 @click.option(
@@ -102,8 +103,8 @@ TRAINING = (
     default=1.0,
     show_default=True,
     metavar="ETA",
-    help="For cosine and ip: weight of the error of a product code along its vector, which moves "
-    "scores; 2 to 4 find more in as many bytes, 1 is the nearest codeword.",
+    help="For cosine and ip: weight of the error of a product code along its vector, which "
+    "changes scores; 2 to 4 often give more recall for the same bytes, 1 is the nearest codeword.",
 )
 @click.option(
     "--train-rows",
@@ -135,7 +136,7 @@ def command(
     """Build an index of VECTORS that stock FAISS reads.
 
     DIR holds manifest.json, which names the FAISS index, the ids and the model. It is replaced in
-    one step: a build that fails or is interrupted leaves what stood there.
+    one step: a build that fails or is interrupted leaves the old index unchanged.
     """
     _check_usage(like, embed_ids, settings)
     refuse_inputs(output, vectors, ids_path, like)

@@ -27,9 +27,9 @@ from dqindex.storage.outputs import refuse_inputs
 def command(folders: tuple[str, ...], output: str, quiet: bool, as_json: bool) -> None:
     """Make one index of those at DIR..., which share a training ('build --like').
 
-    It is the index that one build of all their vectors, in this order, would have made. Another
-    training, and an id that two of them have, are refused. Beside the result one of them is in
-    memory at a time.
+    The result is the index that one build of all their vectors, in this order, would make. Indexes
+    with different trainings, or with an id in common, are refused. Memory holds the result and one
+    of the indexes at a time.
     """
     refuse_inputs(output, *folders)
     with write_folder(output) as writer, progress(quiet) as report:

@@ -61,7 +61,7 @@ skip_invalid = click.option(
     help="Leave out rows that are null, of another width, or not finite, and write their ids to "
     "a file with the output's name and .skipped.parquet.",
 )
-quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no messages.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
@@ -72,7 +72,7 @@ def metric(default: str | None, note: str = "") -> Callable[[Command], Command]:
         type=click.Choice(["l2", "ip", "cosine"]),
         default=default,
         show_default=default is not None,
-        help=f"What near means.{note}",
+        help=f"Distance or similarity that ranks neighbours.{note}",
     )
 
 
@@ -116,7 +116,7 @@ def balance(default: str) -> Callable[[Command], Command]:
         type=click.Choice(["variance", "log-variance"]),
         default=default,
         show_default=True,
-        help="All subspaces get the same sum: of variances (arXiv 2508.11194), or of their "
+        help="Sum that is the same for all subspaces: of variances (arXiv 2508.11194), or of their "
         "logarithms (Ge et al., OPQ).",
     )
 
@@ -207,7 +207,7 @@ foreign_columns = compose(
         "end",
         default="",
         metavar="TEXT",
-        help="Mark behind the tokens of each of its IDs.",
+        help="Mark after the tokens of each of its IDs.",
     ),
 )
 foreign = compose(map_format, foreign_columns)
@@ -221,8 +221,8 @@ family = compose(
         default="dq",
         show_default=True,
         help="dq: tokens that do not depend on each other, the paper's method. rq: each token "
-        "codes what those before leave over; more of the vectors is kept, and a prefix means "
-        "something. docs/methods.md compares them.",
+        "encodes the residual of those before it; the distortion is lower, and a prefix has a "
+        "meaning. docs/methods.md compares them.",
     ),
     subspaces("Tokens an item: with dq, the subspaces, beside the coarse tokens."),
     click.option(

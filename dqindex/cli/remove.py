@@ -23,8 +23,8 @@ from dqindex.storage.outputs import refuse_inputs
 @click.option(
     "--missing-ok",
     is_flag=True,
-    help="Leave out ids that the index does not have, and count them; without it one such id, or "
-    "no id at all, is an error and nothing is removed.",
+    help="Ignore ids that the index does not have, and count them; without this option one such "
+    "id, or an empty list, is an error and nothing is removed.",
 )
 @options.compose(options.quiet, options.as_json)
 def command(
@@ -33,7 +33,7 @@ def command(
     """Remove the vectors of IDS from the index at DIR.
 
     IDS is a text file with an id a line, a Parquet or Arrow column, a 1-d .npy, or - for lines on
-    standard input. Stock FAISS, reading the index, does not find them either. DIR is replaced in
+    standard input. Stock FAISS does not find them either. DIR is replaced in
     one step, as 'add' does.
     """
     if ids != "-":

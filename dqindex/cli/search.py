@@ -50,7 +50,7 @@ def _number(text: str) -> float:
     "(the only one, else item_id or id), a 1-d .npy, or - for lines on standard input.",
 )
 @click.option(
-    "--exclude", metavar="IDS", type=options.PATH, help="Leave out these ids, given likewise."
+    "--exclude", metavar="IDS", type=options.PATH, help="Leave out these ids, in the same formats."
 )
 @click.option(
     "-o",
@@ -70,7 +70,8 @@ def _number(text: str) -> float:
 @click.option(
     "--mmap",
     is_flag=True,
-    help="Map the index instead of reading it: opens at once, once its files were verified.",
+    help="Memory-map the index instead of reading it: it opens in milliseconds, after its files "
+    "were verified once.",
 )
 @options.compose(
     options.vector_column, options.id_column, options.threads, options.quiet, options.as_json

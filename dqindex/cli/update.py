@@ -16,10 +16,10 @@ from dqindex.index.index import DQIndex
 @changing.vectors
 @options.as_json
 def command(folder: str, quiet: bool, as_json: bool, **given: Any) -> None:
-    """Replace vectors of the index at DIR by VECTORS, which have their ids.
+    """Replace the vectors of the index at DIR that have the ids of VECTORS.
 
-    All ids must be in the index, each once; of an index that counts its vectors they are the
-    numbers, given by --ids. DIR is replaced in one step, as 'add' does.
+    All ids must be in the index, each once. If the index numbers its vectors, give the numbers by
+    --ids. DIR is replaced in one step, as 'add' does.
     """
     index, source = changing.put(DQIndex.update, folder, quiet=quiet, **given)
     if as_json:

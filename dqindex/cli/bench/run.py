@@ -94,7 +94,7 @@ def _numbers(words: str) -> list[float]:
     required=True,
     metavar="RESULTS.jsonl",
     type=options.PATH,
-    help="Results; appended to, and what is there is not measured again.",
+    help="File of results; new ones are appended, and those that it has are not measured again.",
 )
 @options.vector_column
 @options.compose(options.seed, options.quiet)

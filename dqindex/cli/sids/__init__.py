@@ -8,9 +8,9 @@ from dqindex.cli.lazy import LazyGroup
 
 COMMANDS = {
     "extract": "Make a map of unique semantic IDs from item vectors.",
-    "append": "Add new items; no published ID moves.",
+    "append": "Add new items; no published ID changes.",
     "refit": "Fit to new vectors so that tokens keep their meaning.",
-    "evaluate": "Measure a map: collisions, code use, what it keeps of the geometry.",
+    "evaluate": "Measure a map: collisions, use of codes, and neighbours that the codes keep.",
     "lookup": "Find items by their tokens, and tokens by items.",
     "export": "Write a map in the format a recommender reads.",
     "neighbors": "Link each item to those that share most tokens.",

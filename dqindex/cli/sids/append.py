@@ -41,7 +41,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Give the new ITEMS semantic IDs under the model of MAP; no published ID moves."""
+    """Give the new ITEMS semantic IDs under the model of MAP; no published ID changes."""
     inputs = (items, ids_path, model_path)
     check_output(output, *inputs)
     if delta is not None:

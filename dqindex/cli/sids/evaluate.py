@@ -54,8 +54,8 @@ def _conditions(
     "--published",
     type=click.Path(),
     metavar="MAP",
-    help="Where MAP has items that were added ('append --delta'): the map before. Adds, for every "
-    "length, the share of them whose prefix no published item has.",
+    help="If MAP holds added items ('append --delta'): the map before. Adds, for every length, "
+    "the share of added items whose prefix no published item has.",
 )
 @click.option(
     "--fail-if",
@@ -64,8 +64,8 @@ def _conditions(
     callback=_conditions,
     metavar="CONDITION",
     help="Exit with 1 if this holds, such as collision_rate>0.01; may be given several times. "
-    "Figures have their names in --json, and are of the published tokens, or with 'before.' of "
-    "those before collisions were resolved. Others are prefixes.1.largest_group and "
+    "The names of figures are those of --json; 'before.' in front of a name means the tokens "
+    "before collisions were resolved. Other names are prefixes.1.largest_group and "
     "levels.0.coverage.",
 )
 @options.foreign
@@ -93,10 +93,10 @@ def command(
     as_json: bool,
     **foreign: Any,
 ) -> None:
-    """Measure MAP, own or foreign: collisions, use of codes, and what it keeps of the geometry.
+    """Measure MAP, own or foreign: collisions, use of codes, and neighbours that the codes keep.
 
     entropy_ratio is the entropy of the IDs over log n, 1 if all are unique; entropy_capacity_ratio
-    is over the log of how many IDs there can be, as TorchEasyRec has it. same_vector_share
+    is over the log of the number of possible IDs, as in TorchEasyRec. same_vector_share
     is the share of the collisions between items that have the same vector, which no codes could
     tell apart.
     """

@@ -53,9 +53,9 @@ WRITTEN = ("start", "merged", "out_token", "out_begin", "out_end", "out_id", "ou
     "out_end",
     default="",
     metavar="TEXT",
-    help="lc-rec, vocabulary: mark behind the tokens of an ID.",
+    help="lc-rec, vocabulary: mark after the tokens of an ID.",
 )
-@click.option("--merged", is_flag=True, help="lc-rec: one string an item, and no list.")
+@click.option("--merged", is_flag=True, help="lc-rec: one string for each item instead of a list.")
 @click.option(
     "--start",
     type=click.IntRange(min=0),
@@ -74,7 +74,8 @@ WRITTEN = ("start", "merged", "out_token", "out_begin", "out_end", "out_id", "ou
     "--out-codes-column",
     "out_codes",
     metavar="NAME",
-    help="Likewise of the tokens; csv then has one column of them, between commas.",
+    help="Column, or JSON field, of the tokens; csv then has one column of them, separated by "
+    "commas.",
 )
 @click.option(
     "--from",

@@ -27,15 +27,16 @@ from dqindex.storage.outputs import check_output
     "model_path",
     metavar="MODEL",
     type=options.PATH,
-    help="Use this model; the options above are then its own.",
+    help="Use this model, which determines the options above.",
 )
 @click.option(
     "--unique",
     type=click.Choice(["reassign", "none", "suffix", "cap"]),
     default="reassign",
     show_default=True,
-    help="Items with the same tokens: the nearest keeps them and each other gets the nearest free "
-    "tuple; or leave them; or count them in a last token; or let --cap items share.",
+    help="Items with the same tokens. reassign: the nearest keeps them, and each of the others "
+    "gets the nearest free tuple; none: they keep them; suffix: one more token numbers them; "
+    "cap: --cap items share an ID.",
 )
 @click.option(
     "--cap",
@@ -46,8 +47,8 @@ from dqindex.storage.outputs import check_output
 @click.option(
     "--keep",
     type=click.IntRange(min=0),
-    help="First tokens that a collision may not change, as they are the item's meaning, unless all "
-    "IDs behind them are taken: these items are counted.  [default: the residual and coarse "
+    help="Number of first tokens that a collision may not change, unless all IDs that begin with "
+    "them are taken; such items are counted.  [default: the residual and coarse "
     "tokens; 0 with dq]",
 )
 @loading.priority

@@ -30,8 +30,8 @@ model = click.option(
 priority = click.option(
     "--priority",
     metavar="COLUMN",
-    help="Column of numbers, such as sales or clicks: of several items that want one ID, the "
-    "larger come first.  [default: the nearest to its codewords]",
+    help="Column of numbers, such as sales or clicks: of several items with the same tokens, the "
+    "one with the largest number keeps them.  [default: the nearest to its codewords]",
 )
 
 

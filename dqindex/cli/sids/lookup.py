@@ -42,7 +42,8 @@ def command(
 
     TOKENS are those of one ID (12 7 255 3), or of several, each between commas (12,7,255,3
     0,1,2,3). Prints a line for every item: its tokens, a tab, its id; with --json a line for every
-    ID or item that was asked for. What is not in MAP is said on stderr, and makes the exit code 1.
+    ID or item that was asked for. Items and IDs that are not in MAP are listed on stderr, and the
+    exit code is then 1.
     """
     tuples = _tuples(tokens)
     if not tuples and not items:

@@ -32,7 +32,7 @@ from dqindex.storage.outputs import check_output
     default=0.05,
     show_default=True,
     help="An item keeps its ID unless the new one lowers its distortion by more than this share of "
-    "it. The model stays likewise, by the distortion of the whole catalogue.",
+    "it. The same rule decides about the model, by the distortion of the whole catalogue.",
 )
 @loading.model
 @loading.priority
@@ -57,7 +57,7 @@ def command(
     """Fit the model of MAP to the catalogue ITEMS as it is now, and extract a new map.
 
     Codebooks start from the old ones and are matched to the old labels, so that tokens keep their
-    meaning. Prints the churn of items in both maps, beside that of a fit from nothing.
+    meaning. Prints the churn of items in both maps, beside that of a new fit.
     """
     check_output(output, items, ids_path, model_path)
     source = options.open_source(items, vector_column, id_column, ids_path)

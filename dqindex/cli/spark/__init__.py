@@ -9,7 +9,7 @@ from dqindex.cli.lazy import LazyGroup
 COMMANDS = {
     "fit": "Learn a model of a table's rows.",
     "extract": "Make a table of unique semantic IDs.",
-    "append": "Add new items; no published ID moves.",
+    "append": "Add new items; no published ID changes.",
 }
 
 
@@ -17,8 +17,7 @@ COMMANDS = {
 def command() -> None:
     """Semantic IDs on many machines, by Spark.
 
-    ITEMS, and what is written, are folders of Parquet files by the names that Spark has for them
-    (s3a://, hdfs://); MODEL is a file by the names that dqindex has (s3://). On a cluster, hand
-    dqindex/__main__.py, where it is installed, to spark-submit, and the words from 'spark' on after
-    it.
+    ITEMS and the outputs are folders of Parquet files, with addresses as in Spark (s3a://,
+    hdfs://); MODEL is a file, with an address as in dqindex (s3://). On a cluster, give the path of
+    the installed dqindex/__main__.py to spark-submit, and after it the arguments from 'spark' on.
     """

@@ -15,7 +15,7 @@ from dqindex.cli.spark import session, tables
 @click.argument("items", type=options.PATH)
 @tables.into("Parquet folder of the new items.")
 def command(published: str, items: str, **settings: Any) -> None:
-    """Give the new ITEMS semantic IDs beside those of MAP, a Parquet folder; none of these moves.
+    """Give the new ITEMS semantic IDs beside those of MAP, a Parquet folder; none of those changes.
 
     Writes the new items alone: MAP and FOLDER together are the map now. --unique, --cap and --keep
     are those that made MAP.
