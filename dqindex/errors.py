@@ -7,7 +7,7 @@ import warnings
 
 
 class DQIndexError(Exception):
-    """Base of all errors raised on purpose by this package."""
+    """Base class of all errors that this package raises."""
 
 
 class InputError(DQIndexError, ValueError):
@@ -15,7 +15,7 @@ class InputError(DQIndexError, ValueError):
 
 
 class NotNumbersError(InputError, TypeError):
-    """An array holds things that are no numbers, or rows of different lengths."""
+    """An array holds values that are not numbers, or rows of different lengths."""
 
 
 class NonFiniteError(InputError):
@@ -31,15 +31,15 @@ class SpecError(InputError):
 
 
 class TargetError(InputError):
-    """A recall that was asked for cannot be reached within the limits."""
+    """The requested recall can't be reached within the limits."""
 
 
 class FileFormatError(DQIndexError, ValueError):
-    """A file is not what its name or header says: truncated, malformed, unknown format."""
+    """A file does not match its name or header: truncated, malformed, or of an unknown format."""
 
 
 class IntegrityError(DQIndexError):
-    """An artefact of this package does not match its recorded checksum, or is incomplete."""
+    """A file of this package does not match its recorded checksum, or is incomplete."""
 
 
 class StorageError(DQIndexError):
@@ -47,7 +47,7 @@ class StorageError(DQIndexError):
 
 
 class GoneError(StorageError, FileNotFoundError):
-    """An object of a store was removed while it was read."""
+    """An object in an object store was removed while it was read."""
 
     def __str__(self) -> str:
         """The message, whatever an error of the system would say."""
@@ -63,11 +63,11 @@ class NotFittedError(DQIndexError, ValueError, AttributeError):
 
 
 class MissingDependencyError(DQIndexError, ImportError):
-    """An optional package is needed for what was asked."""
+    """An optional package is needed and not installed."""
 
 
 class DQWarning(UserWarning):
-    """The result is valid, but the data did not determine all of it."""
+    """The result is valid, but the data or the settings limit its quality."""
 
 
 def warn(message: str) -> None:

@@ -41,8 +41,8 @@ def exact_neighbors(
     Raises
     ------
     InputError, NonFiniteError, RangeError
-        If there are fewer vectors than `k`, or an argument can't be used. Under ``cosine`` all
-        finite vectors can, under the others those that float32 can square
+        If there are fewer vectors than `k`, or an argument can't be used. ``cosine`` accepts all
+        finite vectors; the other metrics accept those that float32 can square
         (`dqindex.vectors.extent`).
 
     Examples
@@ -86,7 +86,7 @@ def recall_at(found: npt.ArrayLike, true: npt.ArrayLike) -> float:
     Raises
     ------
     InputError
-        If the arguments are no matrices of numbers with a row a query.
+        If the arguments are not matrices of numbers with one row for each query.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def distortion(vectors: Any, reconstructed: Any) -> float:
     Raises
     ------
     InputError, NonFiniteError, RangeError
-        If the arguments are no finite matrices of one shape.
+        If the arguments are not finite matrices of the same shape.
     """
     left, right = check_matrix(vectors, "vectors"), check_matrix(reconstructed, "reconstructed")
     if left.shape != right.shape:

@@ -58,13 +58,14 @@ def validate(
     Parameters
     ----------
     X : (n, d) array
-        All of it is used for the identity; `train_rows` of it for what is trained.
+        The identity is checked on all of it; `train_rows` of it are the training data.
     n_subspaces, n_codewords : int
         L and K.
     train_rows : int
         Vectors to train on, a fifth of them held out.
     transform : DQTransform, optional
-        Fitted; by default one is fitted to `X`. One that is not orthonormal fails, as it must.
+        A fitted transform; by default one is fitted to `X`. The claim fails if it is not
+        orthonormal.
     seed : int
     progress : callable, optional
         Called with (what, done, total).

@@ -49,8 +49,8 @@ STARTS = ("data", "k-means++")
 class DQVAE(Estimator):
     """Codebooks trained by stochastic gradient on L_T = L_R + β L_C, behind a fixed transform.
 
-    Only the codebooks are trained (remark 1 of the note), so there is no encoder to reach and no
-    straight-through estimator.
+    Only the codebooks are trained (remark 1 of the note), so no gradient passes through the
+    quantiser and there is no straight-through estimator.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class DQVAE(Estimator):
     optimizer : {"adam", "sgd"}, default "adam"
     learning_rate : float, optional
         Of the first step; it falls to zero along half a cosine. None: for ``sgd`` K / 16 / (1 + β),
-        which moves a codeword an eighth of the way to the mean of what it codes in a batch; for
+        which moves a codeword an eighth of the way to the mean of its vectors in a batch; for
         ``adam`` 2 % of the root mean variance of an axis.
     n_epochs, batch_size : int
         Passes over the data, and vectors a step.
@@ -74,7 +74,7 @@ class DQVAE(Estimator):
     ----------
     codewords_ : (L, K, dsub) float64
     dead_codewords_ : (L,) int64
-        Codewords that code no training vector in the end.
+        Codewords that no training vector uses after the training.
     history_ : list of float
         Mean L_T of every epoch's batches.
     transform_ : DQTransform
@@ -135,7 +135,7 @@ class DQVAE(Estimator):
         Parameters
         ----------
         transform : DQTransform, optional
-            A fitted one to use; by default one is fitted to `X`.
+            A fitted transform; by default one is fitted to `X`.
         start : (L, K, dsub) array, optional
             Codewords to start from, instead of `init`.
         progress : callable, optional
@@ -205,7 +205,7 @@ class DQVAE(Estimator):
         return self.codebooks().encode(self.transform_.projected(X))
 
     def codebooks(self) -> ProductCodebooks:
-        """What was learned, as the codebooks of a PQ."""
+        """The learned codewords, as the codebooks of a PQ."""
         self._check_fitted()
         return ProductCodebooks.from_codebooks(list(self.codewords_.astype(np.float32)))
 

@@ -18,13 +18,13 @@ class SearchResult(NamedTuple):
     ----------
     ids : (n_queries, k) array
         The catalogue's ids, or positions if it has none: int64, or an object array of str, or of
-        int where the catalogue's are uint64. Where fewer than k were found -1, or None in an
-        object array. A catalogue may have an item -1: the sure sign is that `positions` is -1.
+        int if the catalogue's are uint64. If fewer than k were found, the rest is -1, or None in an
+        object array. A catalogue may have an item -1, so test `positions` for -1 instead.
     distances : (n_queries, k) float32
-        As FAISS gives them: squared L2 for ``l2``; inner product (larger is nearer) for ``ip``;
+        As FAISS returns them: squared L2 for ``l2``; inner product (larger is nearer) for ``ip``;
         squared L2 of unit vectors, which is 2 - 2 cos, for ``cosine``.
     positions : (n_queries, k) int64
-        Row of each neighbour in the vectors that were indexed, -1 where there is none.
+        Row number of each neighbour in the indexed vectors; -1 if there is none.
     """
 
     ids: npt.NDArray[Any]
@@ -32,23 +32,23 @@ class SearchResult(NamedTuple):
     positions: npt.NDArray[np.int64]
 
     def table(self, queries: Any = None) -> pa.Table:
-        """One row a query, to go on with in pandas, polars or SQL.
+        """The result as a table with one row for each query, for pandas, polars or SQL.
 
         Parameters
         ----------
         queries : array-like of n_queries distinct integers or strings, optional
-            Their names; by default their rows.
+            Names of the queries; by default their row numbers.
 
         Returns
         -------
         pyarrow.Table
-            ``query``; ``ids`` and ``distances``, lists of k, the nearest first; an id is null
-            where fewer were found.
+            ``query``; ``ids`` and ``distances``, lists of k, the nearest first; ids are null if
+            fewer than k were found.
 
         Raises
         ------
         InputError
-            If `queries` are not one a row.
+            If `queries` does not have one name for each row.
         """
         n, k = self.positions.shape
         names = pa.array(np.arange(n)) if queries is None else check_ids(queries, n, "queries")
@@ -75,7 +75,7 @@ class RangeResult(NamedTuple):
     Attributes
     ----------
     limits : (n_queries + 1,) int64
-        Those of query i are at ``limits[i]`` to ``limits[i + 1]`` of the other arrays.
+        The neighbours of query i are at ``limits[i]`` to ``limits[i + 1]`` in the other arrays.
     ids : (limits[-1],) array
         As in `SearchResult`.
     distances : (limits[-1],) float32

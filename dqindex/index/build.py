@@ -84,25 +84,27 @@ def build_index(
     vectors : array (n, d), path, or VectorSource
         Read in blocks: memory is bounded by the block, the training sample and the index.
     spec : str
-        FAISS's index_factory grammar, and ``DQ{L}`` or ``DQ{L}_{d_out}`` wherever OPQ could stand,
-        as in ``DQ16,IVF1024,PQ16``.
+        FAISS's index_factory grammar, in which ``DQ{L}`` or ``DQ{L}_{d_out}`` may replace OPQ, as
+        in ``DQ16,IVF1024,PQ16``.
     metric : {"l2", "ip", "cosine"}
     balance : {"log-variance", "variance"}
-        What DQ makes equal between subspaces. The default finds more neighbours in flat indexes;
-        on residuals the two are level (benchmarks/results/dq_vs_opq.json).
+        The quantity that is equal in all subspaces. The default has more recall in flat indexes; on
+        residuals the two are equal (benchmarks/results/dq_vs_opq.json).
     covariance : {"raw", "residual"}, optional
-        What DQ learns its axes from; by default the residuals to the coarse centroids where the
-        index quantises those, the vectors themselves otherwise.
+        Covariance from which DQ learns its axes: by default that of the residuals if the index
+        quantises residuals, and that of the vectors otherwise.
     polish : int
-        Rounds of OPQ from the DQ start, at most; 0 for none. See `dqindex.quantizer.polish`.
+        Most rounds of OPQ, which start from DQ; 0 for none. See `dqindex.quantizer.polish`.
     score_aware : float
         For ``cosine`` and ``ip``, weight of the error of a product code along its vector, which
-        moves the scores of its neighbours, over the error across it: 2 to 4 find more in as many
-        bytes. 1 for the nearest codewords. See `dqindex.quantizer.score_aware`.
+        changes the scores of its neighbours, relative to the error across it: 2 to 4 often give
+        more recall for the same bytes. 1 for the nearest codewords. See
+        `dqindex.quantizer.score_aware`.
     train_rows : int, optional
         Size of the training sample.
     block_rows, threads, seed
-        Rows read at a time; threads (all CPUs by default); seed of every random choice.
+        Vectors read at a time; number of threads (all CPUs by default); seed of every random
+        choice.
     progress : callable, optional
         Called with (what, done, total): "check", "train" and "add", in vectors.
 
@@ -115,10 +117,11 @@ def build_index(
     SpecError
         If the spec is malformed or does not fit the vectors.
     InputError, NonFiniteError, FileFormatError
-        If the vectors are unusable: found before training starts.
+        If the vectors are unusable; raised before the training starts.
     RangeError
         If a vector is longer than float32 can square, or all are shorter, or a codec of the spec
-        can't hold their values: likewise. For ``cosine``, all finite vectors are served.
+        can't hold their values; raised before the training too. ``cosine`` accepts all finite
+        vectors.
 
     Examples
     --------

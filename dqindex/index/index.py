@@ -43,23 +43,24 @@ from dqindex.vectors.rescaled import RescaledVectors
 class DQIndex(SearchableIndex):
     """A trained FAISS index with the catalogue's ids and the DQ model behind it.
 
-    Made by `dqindex.build_index`, `open_index` or `merge_indexes`. Searches may run side by side in
-    several threads, with parameters and filters of their own; changes may not.
+    `dqindex.build_index`, `open_index` and `merge_indexes` return it. Several threads may search at
+    the same time, each with its own parameters and filter; changes may not run at the same time.
 
     Attributes
     ----------
     index : faiss.Index
-        Plain FAISS, to search and to look into. Change it through the methods here: FAISS knows
-        nothing of the ids, and ends the process where it writes to an index that is mapped.
+        A plain FAISS index. Search and inspect it freely, but change it only by the methods of this
+        class: FAISS does not know the ids, and aborts the process if it writes to a memory-mapped
+        index.
     manifest : dict
-        Spec, metric, n, d, settings, versions: what ``dqindex info --json`` prints.
+        Spec, metric, n, d, settings, versions, as ``dqindex info --json`` prints them.
     model : DQModel or None
-        Transform and codebooks, for specs that start with DQ and end in PQ. It decodes the codes
-        of the index; score-aware ones are not those that it would give.
+        Transform and codebooks, for specs that start with DQ and end in PQ. It decodes the codes of
+        the index; score-aware codes differ from those that it encodes.
     training_seconds : dict
         Seconds of each part of the training; empty for an index that was opened.
     mapped : bool
-        Whether it is mapped from its file, and cannot be changed.
+        Whether the index is memory-mapped, and so can't be changed.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class DQIndex(SearchableIndex):
 
     @property
     def published(self) -> Version | None:
-        """The folder it was opened from or saved to, and its files; None once it was changed."""
+        """The folder that it was opened from or saved to, with its files; None after a change."""
         return self._published if self.n == self.manifest["n"] else None
 
     # Change.
@@ -102,17 +103,17 @@ class DQIndex(SearchableIndex):
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Add vectors under the training as it is; `save` then publishes them.
+        """Add vectors with the existing training; `save` then publishes them.
 
-        Warns (`DQWarning`) where their mean distortion is so much above that of the vectors it was
-        trained on that a new training would pay.
+        Warns (`DQWarning`) if their mean distortion is so much higher than that of the training
+        vectors that a new training would pay.
 
         Parameters
         ----------
         vectors : array (n, d), path, or VectorSource
             Read in blocks, twice: checked, then added.
         ids : array-like of n integers or strings, optional
-            For a catalogue that has ids of its own; one that counts goes on counting.
+            Needed if the index has ids of the catalogue; otherwise the numbers continue.
         block_rows, threads, progress
             As in `build_index`.
 
@@ -131,26 +132,25 @@ class DQIndex(SearchableIndex):
 
     @checked(missing_ok=boolean())
     def remove(self, ids: Any, *, missing_ok: bool = False) -> int:
-        """Remove the vectors of `ids`; stock FAISS, reading the file, does not find them either.
+        """Remove the vectors of `ids`; stock FAISS does not find them in the file either.
 
-        The others keep their ids, and those of an index that counts keep their numbers. A graph
-        (HNSW) is made anew.
+        The other vectors keep their ids or numbers. A graph (HNSW) is built again.
 
         Parameters
         ----------
         ids : array-like
         missing_ok : bool
-            Leave out ids that are not there, and count them.
+            Ignore ids that are not in the index, and count them.
 
         Returns
         -------
         int
-            How many were not there.
+            The number of ids that were not in the index.
 
         Raises
         ------
         InputError
-            If one is not there or given twice. Nothing is then removed.
+            If an id is not in the index, or is given twice. Nothing is then removed.
         SpecError
             If FAISS gives no way to take such an index apart.
         """
@@ -171,7 +171,7 @@ class DQIndex(SearchableIndex):
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Replace the vectors of `ids` by others.
+        """Replace the vectors of `ids`.
 
         Parameters
         ----------
@@ -248,12 +248,12 @@ class DQIndex(SearchableIndex):
 
     @checked(folder=Rule(lambda to: isinstance(to, IndexWriter) or path().holds(to), "a path"))
     def save(self, folder: str | Path | IndexWriter) -> None:
-        """Publish the index to `folder`, replacing one that stands there in a single step.
+        """Publish the index to `folder`, replacing an index there in a single step.
 
         Raises
         ------
         StorageError
-            If it can't be written; what stood there is then untouched.
+            If it can't be written; the old index is then unchanged.
         BusyError
             If another process is writing there, or has published another version since this index
             was opened from there.

@@ -30,23 +30,23 @@ OF_THE_VECTORS = ("n", "counted", "embeds_ids", "target")
 def merge_indexes(
     indexes: Sequence[DQIndex | str | Path], *, progress: Progress | None = None
 ) -> DQIndex:
-    """One index of the vectors of several that share a training, one after another.
+    """Merge indexes that share a training, one after another.
 
     It equals the index that adding all of them in this order would make: the same codes in every
-    list, in the same order (a graph is grown by the codes that are added to it). Indexes that count
-    their vectors go on counting: those of the second follow the first's.
+    list, in the same order (for a graph, the codes are inserted one by one). If the indexes number
+    their vectors, the numbers of the second follow those of the first.
 
     Parameters
     ----------
     indexes : sequence of DQIndex or folders
-        They stay as they are. Of folders one is in memory at a time, beside the result.
+        They are not changed. Of several folders, memory holds one at a time, and the result.
     progress : callable, optional
         Called with (what, done, total): "merge", in vectors.
 
     Returns
     -------
     DQIndex
-        Search parameters, settings and model are those of the first.
+        With the search parameters, settings and model of the first.
 
     Raises
     ------
@@ -99,13 +99,10 @@ def build_like(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> DQIndex:
-    """An index of `vectors` under the training of another: a shard to merge, or a rebuild.
+    """Build an index with the training of another: a shard for a merge, or a rebuild.
 
-    Parameters
-    ----------
-    vectors : array (n, d), path, or VectorSource
-    like : DQIndex or folder
-        It stays as it is.
+    Parameters ---------- vectors : array (n, d), path, or VectorSource like : DQIndex or folder
+        It is not changed.
     block_rows, threads, progress
         As in `build_index`.
 

@@ -22,25 +22,25 @@ from dqindex.storage.reading import open_regular
 def open_index(folder: str | Path, *, mmap: bool = False, verify: str = "once") -> DQIndex:
     """Open an index folder.
 
-    Every file is verified against its SHA-256 before it is parsed. With `mmap` the index is opened
-    in place: in milliseconds, whatever its size, and memory grows with what is searched. It cannot
-    be changed, and what a file says must then be trusted for as long as it is mapped; files are
-    verified the first time, which ``verified.json`` in the folder remembers by their size, time of
-    change and inode (where the folder can be written), or each time.
+    Every file is verified against its SHA-256 before it is parsed. With `mmap` the index is
+    memory-mapped: opening takes milliseconds at any size, and memory grows with the lists that are
+    searched. A mapped index can't be changed, and its files must be trusted while they are mapped.
+    They are verified each time, or only the first time; ``verified.json`` in the folder (if it is
+    writable) then records their size, modification time and inode.
 
     Parameters
     ----------
     folder : path
     mmap : bool
-        FAISS cannot map fast-scan codes: they are read, with a warning. The table that an IVF-PQ
-        searches by is made at the first search.
+        FAISS can't map fast-scan codes: they are read, with a warning. The distance tables of an
+        IVF-PQ are computed at the first search.
     verify : {"once", "always"}
         When to verify files that are mapped.
 
     Raises
     ------
     InputError
-        If a folder at a URI is to be mapped.
+        If `mmap` is used for a folder at a URI.
     StorageError
         If there is no index.
     FileFormatError, IntegrityError

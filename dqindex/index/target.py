@@ -67,10 +67,10 @@ def build_to_target(
 ) -> DQIndex:
     """Build the fastest index that finds `target_recall` of the k nearest neighbours.
 
-    A dozen or two of specs, with a DQ and FAISS's own, are measured on a sample. The fastest that
-    meets the target, and up to two that are nearly as fast, are built of all vectors; their search
-    parameters are tuned there with one half of some held-out queries, and confirmed with the other
-    half. The fastest of those is the one.
+    It measures up to two dozen specs, with and without DQ, on a sample. It builds the fastest that
+    reaches the target, and up to two that are nearly as fast, from all vectors. It tunes their
+    search parameters with one half of the held-out queries, and confirms them with the other half.
+    The fastest of those is the result.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def build_to_target(
     target_recall : float
         k-recall@k, more than 0 and less than 1.
     max_bytes : float, optional
-        Most bytes a vector of the index: codes, ids, and a share of centroids and rotation.
+        Limit for the bytes a vector: codes, ids, and a share of centroids and rotation.
     spec : str, optional
         Only tune the parameters of this spec.
     family : {"all", "dq"}
-        What is tried: "dq" leaves out FAISS's own (fast-scan codes without a rotation, RaBitQ, SQ8,
-        a graph).
+        Which specs to try: "dq" excludes those of FAISS without DQ (fast-scan codes without a
+        rotation, RaBitQ, SQ8, a graph).
     k : int
     metric, threads, seed, progress, **settings
         As in `dqindex.build_index`.
@@ -91,13 +91,13 @@ def build_to_target(
     Returns
     -------
     DQIndex
-        Its manifest tells what was tried, and why this one was chosen, under ``target``; search
-        uses the chosen parameters.
+        Its manifest has the measurements, and the reason for the choice, under ``target``; searches
+        use the chosen parameters.
 
     Raises
     ------
     TargetError
-        If no candidate meets the target; the message says what can be reached.
+        If no candidate reaches the target; the message says what can be reached.
     InputError, SpecError, NonFiniteError
         If an argument or the vectors are unusable.
     """

@@ -56,12 +56,12 @@ def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -
     Parameters
     ----------
     variances : (m,) array-like
-        Variance of each axis, not negative. Where `n_groups` does not divide m, padding axes of
-        zero variance fill up.
+        Variance of each axis, not negative. If `n_groups` does not divide m, axes of zero variance
+        are added.
     n_groups : int
         L, the number of groups.
     objective : {"variance", "log-variance"}
-        What is made equal.
+        The quantity that is made equal.
 
     Returns
     -------
@@ -72,10 +72,9 @@ def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -
     InputError
         If a variance is negative or not finite, or the objective is unknown.
 
-    Notes
-    -----
-    For ``log-variance`` an axis without variance, padding too, counts like the smallest axis that
-    has some: its logarithm has no lower bound, and its true contribution to distortion is nothing.
+    Notes ----- For ``log-variance`` an axis without variance, such as padding, counts like the
+    smallest axis with variance: its logarithm has no lower bound, and it adds nothing to the
+    distortion.
 
     Examples
     --------

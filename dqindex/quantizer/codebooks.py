@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class ProductCodebooks(Estimator):
-    """Product quantiser: the axes in L equal parts, k-means in each.
+    """Product quantiser: cuts the axes into L equal parts, with k-means in each.
 
     Jégou et al., "Product Quantization for Nearest Neighbor Search", TPAMI 2011. Applied to the
     output of `DQTransform`, these are the codebooks C_l of arXiv 2508.11194, and ``encode`` is its
@@ -56,11 +56,11 @@ class ProductCodebooks(Estimator):
     n_iter : int, default 16
         Lloyd iterations.
     n_redo : int, default 1
-        Runs of k-means, of which the best is kept.
+        Runs of k-means; the best one is kept.
     init : {"k-means++", "random"}, default "k-means++"
         Start of k-means.
     max_points_per_codeword : int, default 256
-        Training vectors beyond this many times K are left out, at random.
+        The training uses at most this many times K vectors, chosen at random.
     max_share : float, optional
         No codeword is the nearest of more than this share of the training vectors (balanced
         k-means): `dqindex.quantizer.shares`.
@@ -75,8 +75,8 @@ class ProductCodebooks(Estimator):
     n_features_in_ : int
         d_out, L * dsub.
     feature_names_in_ : (d,) object array
-        Names of the columns, where a frame with names was learned from. A frame with others, or in
-        another order, is then refused.
+        Names of the columns, if it was fitted on a frame. A frame with other names, or in another
+        order, is then refused.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class ProductCodebooks(Estimator):
         return sizes
 
     def training_rows(self) -> int:
-        """Rows beyond which training uses no more."""
+        """The most rows that the training uses."""
         return self.max_points_per_codeword * max(self.sizes())
 
     def fit(
@@ -160,7 +160,7 @@ class ProductCodebooks(Estimator):
         start: list[Float32] | None = None,
         progress: Progress | None = None,
     ) -> ProductCodebooks:
-        """Train on `Y`, shape (n, L * dsub), and return self; one subspace a thread.
+        """Train on `Y`, shape (n, L * dsub), and return self; each thread trains one subspace.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class ProductCodebooks(Estimator):
 
     @classmethod
     def from_codebooks(cls, codebooks: list[Float32], **params: Any) -> ProductCodebooks:
-        """Codebooks trained elsewhere: L arrays (K_l, dsub) of one dsub.
+        """Make an estimator from trained codebooks: L arrays (K_l, dsub) with the same dsub.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class ProductCodebooks(Estimator):
     # Use.
 
     def encode(self, Y: Any) -> Codes:
-        """Nearest codeword of every subspace: (n, L) in the smallest unsigned dtype that fits."""
+        """Nearest codeword in every subspace: (n, L), in the smallest unsigned dtype."""
         self._check_fitted()
         self._check_names(names_of(Y))
         array = check_matrix(Y, "ProductCodebooks", width=self.n_features_in_)
@@ -245,7 +245,7 @@ class ProductCodebooks(Estimator):
         return codes
 
     def decode(self, codes: Any) -> Float32:
-        """Codewords of `codes`, shape (n, L), side by side: (n, L * dsub).
+        """Concatenated codewords of `codes`, shape (n, L): (n, L * dsub).
 
         Raises
         ------

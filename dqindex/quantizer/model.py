@@ -52,35 +52,35 @@ class DQModel(ModelSettings):
     Parameters
     ----------
     n_subspaces : int, default 8
-        L, tokens of the transform's part.
+        L, the number of DQ tokens.
     n_codewords : int or list of L ints, default 256
         Codewords of each subspace.
     coarse : sequence of ints, default ()
-        Sizes of residual k-means levels in front: the first token is then a category, and the
-        transform and codebooks work on what these levels leave over.
+        Sizes of residual k-means levels before the DQ. The first token is then a category, and the
+        transform and the codebooks encode the residual of these levels.
     n_components, balance, center
         As in `DQTransform`.
     polish : int, default 0
-        Rounds of training all parts together, at most: with coarse levels, beam search and least
-        squares in turn (`dqindex.quantizer.joint`); without, OPQ's rounds from the DQ start
+        Most rounds of training all parts together: with coarse levels, beam search and least
+        squares in turn (`dqindex.quantizer.joint`); without, rounds of OPQ that start from DQ
         (`dqindex.quantizer.polish`).
     beam : int, default 1
-        With coarse levels: prefixes that encoding keeps after each (`dqindex.quantizer.beam`).
-        With 1, each token is chosen before the next is looked at.
+        With coarse levels: the number of prefixes that encoding keeps after each level
+        (`dqindex.quantizer.beam`). With 1, the encoding is greedy.
     seed, n_iter, n_redo, init, max_points_per_codeword, max_share
-        As in `ProductCodebooks`; `seed` also draws the training sample.
+        As in `ProductCodebooks`; `seed` also selects the training sample.
 
     block_widths : sequence of ints, default ()
-        Widths of blocks that stand side by side in a vector, as text beside image. Each is
-        multiplied by a factor before all else, and divided by it in `decode`.
+        Widths of the blocks of a vector, such as text and image. Each block is multiplied by a
+        factor first, and `decode` divides by it.
     block_scale : "equal" or sequence of floats, default "equal"
-        The factors: those that give all blocks the same variance, or one a block.
+        The factors: those that give all blocks the same variance, or one for each block.
 
     Attributes
     ----------
     scale_ : (d,) float64 or None
-        Factor of every column, where there are blocks. All other parts, and distortions, are of
-        vectors that are scaled by it.
+        Factor of every column, if there are blocks. All other parts, and distortions, are those of
+        the scaled vectors.
     transform_ : DQTransform
     codebooks_ : ProductCodebooks
     coarse_ : list of arrays (K, d) float32
@@ -88,8 +88,8 @@ class DQModel(ModelSettings):
     n_features_in_ : int
         d.
     feature_names_in_ : (d,) object array
-        Names of the columns, where a frame with names was learned from. A frame with others, or in
-        another order, is then refused.
+        Names of the columns, if it was fitted on a frame. A frame with other names, or in another
+        order, is then refused.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class DQModel(ModelSettings):
     # Learning.
 
     def fit(self, X: Any, y: Any = None, *, progress: Progress | None = None) -> DQModel:
-        """Learn everything from a uniform sample of `X` and return self.
+        """Learn all parts from a uniform sample of `X`, and return self.
 
         Parameters
         ----------
@@ -137,16 +137,16 @@ class DQModel(ModelSettings):
         return self._learn(rows, source.name, report)
 
     def fit_parts(self, parts: Iterable[Any], *, progress: Progress | None = None) -> DQModel:
-        """Learn from parts of a catalogue, in any order and however it was cut, and return self.
+        """Learn from parts of a catalogue, cut in any way and in any order, and return self.
 
-        The model is the one that `fit` learns of all rows together where they have ids: who is in
-        the sample, and where, is decided by the hash of an id. Rows that are not in that sample may
-        be missing from the parts.
+        The model equals the one that `fit` learns from all rows together with their ids, because a
+        hash of the ids determines the sample and its order. Rows outside that sample may be missing
+        from the parts.
 
         Parameters
         ----------
         parts : iterable
-            Whatever `open_vectors` opens, each with ids that are distinct over all.
+            Parts that `open_vectors` can open, with ids that are distinct over all parts.
         progress : callable, optional
             As for `fit`.
 
@@ -198,9 +198,9 @@ class DQModel(ModelSettings):
 
     @classmethod
     def rq(cls, n_levels: int = 4, n_codewords: int | list[int] = 256, **settings: Any) -> DQModel:
-        """Residual quantisation: each of `n_levels` tokens codes what those before leave over.
+        """Residual quantisation: each of `n_levels` tokens encodes the residual of those before it.
 
-        The far end of the family: coarse levels, and one subspace, which is the whole space.
+        This is the model with coarse levels and one subspace, which is the whole space.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class DQModel(ModelSettings):
         coarse: Sequence[Float32] = (),
         **settings: Any,
     ) -> DQModel:
-        """A model of parts that were fitted elsewhere, with other parameters as `settings`."""
+        """Make a model from fitted parts, with other parameters as `settings`."""
         owner = "DQModel.from_parts"
         check(owner, "transform", transform, instance(DQTransform))
         check(owner, "codebooks", codebooks, instance(ProductCodebooks))
@@ -272,7 +272,7 @@ class DQModel(ModelSettings):
         return check_matrix(X, "DQModel", width=self.n_features_in_)
 
     def encode(self, X: Any) -> Codes:
-        """Tokens of `X`: (n, levels + L) in the smallest unsigned dtype that fits.
+        """Tokens of `X`: (n, levels + L), in the smallest unsigned dtype.
 
         A table, tensor or open source is read a block at a time.
         """
@@ -293,14 +293,14 @@ class DQModel(ModelSettings):
     def encode_blocks(
         self, blocks: Iterable[Matrix], *, distortion: bool = False
     ) -> Iterator[tuple[Codes, Float64 | None]]:
-        """Tokens of the rows of all `blocks`, part by part in order, while the next are read.
+        """Tokens of the rows of all `blocks`, in order, while the next blocks are read.
 
         Parameters
         ----------
         blocks : iterable of (b, d) arrays
             Finite, as a `VectorSource` gives them.
         distortion : bool
-            Give ‖ẑ - z‖² of every row as well, (n,) float64.
+            Also return ‖ẑ - z‖² of every row, (n,) float64.
         """
         self._check_fitted()
         check("DQModel.encode_blocks", "distortion", distortion, boolean())
@@ -313,24 +313,22 @@ class DQModel(ModelSettings):
     def encode_arrow(
         self, batch: Any, *, vector_column: str | None = None, id_column: str | None = None
     ) -> pa.Table:
-        """Tokens of the rows of an Arrow table or batch, beside their ids.
+        """Tokens of the rows of an Arrow table or batch, with their ids.
 
-        Parameters
-        ----------
-        batch : pyarrow.Table, RecordBatch, or whatever `open_vectors` opens
-        vector_column, id_column : str, optional
+        Parameters ---------- batch : pyarrow.Table, RecordBatch, or any other source that
+        `open_vectors` opens vector_column, id_column : str, optional
             As in `open_vectors`.
 
         Returns
         -------
         pyarrow.Table
-            Columns item_id (of the type that came in; the rows where there are no ids), codes (list
-            of int32) and distortion (float32), in the order of `batch`.
+            Columns item_id (of the type of the input's ids; row numbers if it has none), codes
+            (list of int32) and distortion (float32), in the order of `batch`.
 
         Raises
         ------
         InputError, NonFiniteError, RangeError
-            If a vector is not usable; its id is named.
+            If a vector is unusable; the message names its id.
 
         Examples
         --------
@@ -388,7 +386,7 @@ class DQModel(ModelSettings):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the learned tensors: two models with one fingerprint code alike."""
+        """SHA-256 (hex) of the learned tensors: equal fingerprints mean equal codes."""
         self._check_fitted()
         tensors = self._parts().tensors()
         if self.beam > 1 and self.coarse_:
@@ -403,12 +401,12 @@ class DQModel(ModelSettings):
 
     @checked(path=path())
     def save(self, path: str | Place) -> None:
-        """Write one ``.safetensors`` file, whole or not at all.
+        """Write one ``.safetensors`` file, completely or not at all.
 
         Raises
         ------
         StorageError
-            If it cannot be written; a file that stood there is untouched.
+            If it can't be written; an old file is then unchanged.
         """
         content = self.to_bytes()
         with atomic_file(path) as file:
@@ -417,7 +415,7 @@ class DQModel(ModelSettings):
     @classmethod
     @checked(path=path())
     def load(cls, path: str | Place) -> DQModel:
-        """Read a model, and verify its checksum before anything of it is used.
+        """Read a model, and verify its checksum before it is used.
 
         Raises
         ------
@@ -429,7 +427,7 @@ class DQModel(ModelSettings):
     @classmethod
     @checked(data=instance(bytes), name=text())
     def from_bytes(cls, data: bytes, name: str) -> DQModel:
-        """Read a model from what `to_bytes` gave; messages call it `name`."""
+        """Read a model from the bytes of `to_bytes`; messages call it `name`."""
         return cls._unpack(*unpack_tensors(data, name, FORMAT), name)
 
     @classmethod

@@ -18,9 +18,10 @@ CHUNK_ROWS = 4096
 class Moments:
     """Mean and scatter matrix of a stream of d-dimensional vectors.
 
-    The scatter is kept about the running mean and corrected when the mean moves (Chan, Golub and
+    The scatter is about the running mean, and corrected when the mean changes (Chan, Golub and
     LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979), so
-    that a large mean cancels nothing. The raw second moment is derived from it, never the reverse.
+    that a large mean causes no cancellation. The raw second moment is computed from it, never the
+    reverse.
 
     Attributes
     ----------
@@ -58,7 +59,7 @@ class Moments:
         Raises
         ------
         InputError
-            If `block` is no array of real numbers, or of another width.
+            If `block` is not an array of real numbers, or of another width.
         """
         if not isinstance(block, np.ndarray) or block.dtype.kind not in "fiu":
             raise InputError("Moments: block is not an array of real numbers; give shape (b, d)")
@@ -74,12 +75,12 @@ class Moments:
         return self
 
     def merge(self, other: Moments) -> Moments:
-        """Add what `other` has seen, and return self.
+        """Add the vectors of `other`, and return self.
 
         Raises
         ------
         InputError
-            If `other` is no `Moments`, or of another width.
+            If `other` is not a `Moments`, or of another width.
         """
         check("Moments.merge", "other", other, instance(Moments))
         if len(other.mean) != len(self.mean):

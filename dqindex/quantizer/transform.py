@@ -37,10 +37,10 @@ class DQTransform(Estimator):
     n_subspaces : int, default 8
         L, the number of subspaces.
     n_components : int, optional
-        Axes to keep, the largest first; None keeps all d. Where L does not divide the number, or
-        it is more than d, axes of zero variance fill up (their rows in `components_` are zero).
+        Axes to keep, the largest first; None keeps all d. If L does not divide the number, or it is
+        more than d, axes of zero variance are added (their rows in `components_` are zero).
     balance : {"variance", "log-variance"}, default "variance"
-        What the subspaces have equal: see `dqindex.quantizer.balance`.
+        The quantity that is equal in all subspaces: see `dqindex.quantizer.balance`.
     center : bool, default True
         Subtract the mean and use the covariance. False uses the raw second moment, as inner
         products need it.
@@ -50,20 +50,20 @@ class DQTransform(Estimator):
     mean_ : (d,) float64
         z̄, zeros if not `center`.
     components_ : (d_out, d) float64
-        W̃ transposed: orthonormal rows, but for padding.
+        W̃ transposed: orthonormal rows, except for padding.
     variances_ : (d_out,) float64
         Variance along each row of `components_`.
     subspace_variances_ : (L,) float64
         Variance of each subspace.
     imbalance_ : float
-        How far the deal is from equal, 0 is perfect: see `dqindex.quantizer.balance.Deal`.
+        How far the groups are from equal; 0 is perfect: see `dqindex.quantizer.balance.Deal`.
     n_features_in_ : int
         d.
     n_samples_seen_ : int
         Number of vectors learned from.
     feature_names_in_ : (d,) object array
-        Names of the columns, where a frame with names was learned from. A frame with others, or in
-        another order, is then refused.
+        Names of the columns, if it was fitted on a frame. A frame with other names, or in another
+        order, is then refused.
 
     Examples
     --------
@@ -127,7 +127,7 @@ class DQTransform(Estimator):
         return self.partial_fit(X)
 
     def partial_fit(self, X: Any, y: Any = None) -> DQTransform:
-        """Learn from `X` on top of what was seen before, and return self.
+        """Learn from `X` in addition to all earlier vectors, and return self.
 
         Each call solves for the axes again. To stream many small blocks, gather them in a
         `dqindex.quantizer.moments.Moments` and call `fit_moments` once.
@@ -160,7 +160,7 @@ class DQTransform(Estimator):
         Raises
         ------
         InputError, NonFiniteError
-            If `moments` are none, of no vectors, or of vectors that were not finite.
+            If `moments` is not a `Moments`, or of no vectors, or of vectors that were not finite.
         """
         self._check_params()
         check("DQTransform.fit_moments", "moments", moments, instance(Moments))
@@ -203,7 +203,7 @@ class DQTransform(Estimator):
         return self.n_features_in_ - int(np.count_nonzero(self.components_.any(axis=1)))
 
     def summary(self) -> dict[str, Any]:
-        """What was learned, in figures for JSON: variances and how evenly they were dealt."""
+        """Figures for JSON: the variances, and how even they are."""
         self._check_fitted()
         return {
             "n_subspaces": self.n_subspaces,
@@ -224,7 +224,7 @@ class DQTransform(Estimator):
         return in_container(projected, container, self.get_feature_names_out(), X)
 
     def projected(self, X: Any) -> Matrix:
-        """`transform`, as a numpy array whatever `set_output` asks for."""
+        """`transform`, but always as a numpy array."""
         self._check_fitted()
         self._check_names(names_of(X))
         array = check_matrix(X, "DQTransform", width=self.n_features_in_)
@@ -235,13 +235,13 @@ class DQTransform(Estimator):
         return self.fit(X).transform(X)
 
     def set_output(self, *, transform: str | None = None) -> DQTransform:
-        """Choose what `transform` gives, and return self.
+        """Choose the type that `transform` returns, and return self.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, optional
             A numpy array, or a frame whose columns are named as `get_feature_names_out` says; a
-            pandas frame keeps the index of one that came in. None changes nothing.
+            pandas frame keeps the index of the input. None changes nothing.
         """
         check("DQTransform.set_output", "transform", transform, or_none(one_of(*CONTAINERS)))
         if transform is not None:
@@ -249,7 +249,7 @@ class DQTransform(Estimator):
         return self
 
     def inverse_transform(self, Y: Any) -> Matrix:
-        """Back to the original space: (n, d_out) to (n, d); exact where nothing was dropped."""
+        """Map back to the original space: (n, d_out) to (n, d), exact unless it dropped axes."""
         self._check_fitted()
         array = check_matrix(Y, "DQTransform", width=len(self.components_))
         return map_rows(array, self.n_features_in_, lambda rows: lift(self, rows))
@@ -279,8 +279,8 @@ class DQTransform(Estimator):
     def to_faiss(self) -> faiss.LinearTransform:
         """The same map as a ``faiss.LinearTransform`` (float32, the mean folded into its bias).
 
-        Where the mean is large beside the spread, the folded bias rounds: relative to |z|, not to
-        |z - z̄|.
+        If the mean is large compared with the spread, rounding errors of the folded bias are
+        relative to |z|, not to |z - z̄|.
         """
         self._check_fitted()
         return to_faiss(Linear(self.components_, self.mean_ if self.center else None))

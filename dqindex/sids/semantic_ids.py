@@ -38,36 +38,36 @@ from dqindex.vectors import open_vectors
 
 
 class SemanticIds(SidMap):
-    """A catalogue's map of semantic IDs, and what can be done with it.
+    """A catalogue's map of semantic IDs, and the operations on it.
 
-    Made by `dqindex.semantic_ids`, `dqindex.read_sids` or `SemanticIds.load`; the attributes are
+    `dqindex.semantic_ids`, `dqindex.read_sids` and `SemanticIds.load` return it; its attributes are
     those of `dqindex.sids.map.SidMap`.
     """
 
     @classmethod
     @checked(data=instance(SidMap))
     def of(cls, data: SidMap) -> SemanticIds:
-        """The same data, with the verbs."""
+        """The same data, with the operations."""
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
 
     @classmethod
     @checked(path=path(), model=or_none(instance(DQModel)))
     def load(cls, path: str | Path, model: DQModel | None = None) -> SemanticIds:
-        """Read a map; with `model`, check that it is the one that made it.
+        """Read a map; with `model`, check that this model made the map.
 
         Raises
         ------
         StorageError, FileFormatError
             If the file is missing, unreadable, or not a map.
         IntegrityError
-            If the model is another than the map's.
+            If another model made the map.
         """
         found = cls.of(map_file.read_map(path))
         return found if model is None else found.attach(model)
 
     @checked(path=path())
     def save(self, path: str | Path) -> None:
-        """Write the Parquet file, whole or not at all.
+        """Write the Parquet file, completely or not at all.
 
         Raises
         ------
@@ -91,17 +91,17 @@ class SemanticIds(SidMap):
         return lookup.find(self, tuples)
 
     def rows_of(self, ids: Any) -> Int64:
-        """The row of every item, -1 where there is none: see `dqindex.sids.lookup.rows_of`."""
+        """The row of every item, or -1 if there is none: see `dqindex.sids.lookup.rows_of`."""
         return lookup.rows_of(self, ids)
 
     def append(
         self, vectors: Any, ids: Any = None, **settings: Any
     ) -> tuple[SemanticIds, SemanticIds]:
-        """The map with new items, and these alone: see `dqindex.sids.append.append`."""
+        """The map with new items, and one of these only: `dqindex.sids.append.append`."""
         return append.append(self, vectors, ids, **settings)
 
     def refit(self, vectors: Any, ids: Any = None, **settings: Any) -> Refit:
-        """A map of the catalogue as it is now: see `dqindex.sids.refit.refit`."""
+        """A map of the current catalogue: see `dqindex.sids.refit.refit`."""
         new, churn, fresh = refit.refit(self, vectors, ids, **settings)
         return Refit(SemanticIds.of(new), churn, fresh)
 
@@ -157,13 +157,13 @@ def read_sids(
     ----------
     path : path
     form : str, optional
-        One of `dqindex.sids.formats.FORMATS`; by default the one that the file's name and content
-        show.
+        One of `dqindex.sids.formats.FORMATS`; by default it is found from the file's name and
+        content.
     id_column, codes_column : str, optional
         Of a foreign map: the columns, or JSON fields, of the ids and of the tokens.
     code_sizes : sequence of ints, optional
-        Number of codes of each level, where the file does not say; by default the largest code
-        plus one.
+        Codebook size of each level, if the file does not have it; by default the largest code plus
+        one.
     transpose : bool
         The rows of a ``.npy`` are levels, not items.
     token, begin, end : str
@@ -230,34 +230,35 @@ def semantic_ids(
     Parameters
     ----------
     vectors : array (n, d), path, or VectorSource
-        Read in blocks; memory is bounded by the block, the codes, and 512 MiB for vectors whose
-        IDs collide.
+        Read in blocks; memory is bounded by the block, the codes, and 512 MiB for the vectors of
+        colliding items.
     ids : array-like of n integers or strings, optional
-        The catalogue's ids; by default those of the source, else the rows.
+        The catalogue's ids; by default those of the source, or else the row numbers.
     method : {"dq", "rq"}
-        ``dq``: `n_subspaces` tokens that do not depend on each other, behind those of `coarse`.
-        ``rq``: `n_subspaces` tokens in all, each of which codes what those before leave over.
+        ``dq``: `n_subspaces` independent tokens, after those of `coarse`. ``rq``: `n_subspaces`
+        tokens, each of which encodes the residual of those before it.
     n_subspaces, n_codewords, coarse, balance, max_share, block_widths, block_scale, seed
-        Of the model that is fitted: see `DQModel`.
+        Parameters of the model: see `DQModel`.
     polish, beam : int, optional
-        Rounds of joint training, and prefixes that encoding keeps: by default 6 and 8 where
-        tokens depend on each other (``rq``, or with `coarse`), else 0 and 1.
+        Rounds of joint training, and prefixes that encoding keeps: by default 6 and 8 if tokens
+        depend on each other (``rq``, or with `coarse`), else 0 and 1.
     model : DQModel, optional
         A fitted model to use instead.
     unique : {"reassign", "none", "suffix", "cap"}
         What happens to items with the same tokens. ``reassign``: the item nearest to its codewords
-        keeps them, each other gets the free tuple of the least distortion. ``suffix``: a last
-        token counts within the group (Rajput et al., "Recommender Systems with Generative
+        keeps them, and each of the others gets the free tuple with the least distortion.
+        ``suffix``: one more token numbers them (Rajput et al., "Recommender Systems with Generative
         Retrieval", 2023). ``cap``: as ``reassign``, but `cap` items may share a tuple.
     cap : int
         For ``cap``.
     keep : int, optional
-        How many of an item's first tokens ``reassign`` and ``cap`` may not change, as they are its
-        meaning: by default the residual and coarse ones, and none of a plain ``dq``. An item whose
-        prefix is full gets a tuple behind a shorter one: `SidMap.widened` counts those.
+        Number of an item's first tokens that ``reassign`` and ``cap`` may not change: by default
+        the residual and coarse tokens, and 0 for a plain ``dq``. If all tuples with this prefix are
+        taken, an item keeps a shorter one: `SidMap.widened` counts these items.
     priority : str or array-like of n numbers, optional
-        Sales or clicks: where several items want one ID, those of larger ones come first, and the
-        nearest to its codewords only among equals. A name is that of a column of `vectors`.
+        Numbers such as sales or clicks: of several items with the same tokens, the one with the
+        largest number keeps them; among equals, the one nearest to its codewords. A str names a
+        column of `vectors`.
     threads, block_rows
         All CPUs, and blocks of 64 MiB, by default.
     progress : callable, optional
@@ -270,10 +271,10 @@ def semantic_ids(
     Raises
     ------
     InputError
-        If there are more items than tuples, ids are not distinct, or a setting is unknown: before
-        anything is trained.
+        If there are more items than tuples, ids are not distinct, or a setting is unknown; raised
+        before the training.
     NonFiniteError
-        If a vector is not finite: likewise.
+        If a vector is not finite; raised before the training.
 
     Examples
     --------

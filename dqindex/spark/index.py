@@ -62,10 +62,10 @@ def build_index(
 ) -> DQIndex:
     """Build an index of the rows of `df`, and publish it to `path`.
 
-    The driver trains on the sample that `dqindex.build_index` would draw. The executors fill a
-    shard a partition under that training, and the driver merges them in the order of the
-    partitions, one in memory at a time beside the index. So the lists hold what they hold on one
-    machine; their order follows the partitions.
+    The driver trains on the same sample as `dqindex.build_index`. With that training the executors
+    build one shard for each partition, and the driver merges the shards in the order of the
+    partitions, with one shard in memory at a time. So the lists hold the same vectors as on one
+    machine, in the order of the partitions.
 
     Parameters
     ----------

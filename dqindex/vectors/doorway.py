@@ -47,13 +47,13 @@ def open_vectors(
         ``file.safetensors:tensor``. An array of shape (n, d): numpy, torch, JAX, zarr, anything
         with DLPack. A table: Arrow, pandas, polars, datasets, Lance, DuckDB, anything with
         ``__arrow_c_stream__``. A generator of blocks: arrays or tables. An open source is returned
-        as it is. ``docs/vectors.md`` says what is read of each.
+        unchanged. ``docs/vectors.md`` describes each of them.
     vector_column : str, optional
-        Tables: the column with the vectors; needed where there are several list columns.
+        Tables: the column of vectors; needed if there are several list columns.
     id_column : str, optional
-        Tables: the column with the ids; by default ``item_id`` or ``id`` where there is one.
+        Tables: the column of ids; by default ``item_id`` or ``id``, if the table has one.
     ids : array-like of n integers or strings, optional
-        The ids, for what holds none.
+        The ids, for a source without ids.
     skip_invalid : bool
         Leave out rows that are null, of another width, or hold a null, NaN or infinity, instead of
         refusing the first. It costs a pass over all rows.
@@ -61,15 +61,15 @@ def open_vectors(
     Returns
     -------
     VectorSource
-        With `skip_invalid`, its ``skipped`` are the rows that were left out, and ``skipped_ids``
-        their ids.
+        With `skip_invalid`, ``skipped`` has the rows that were left out, and ``skipped_ids`` their
+        ids.
 
     Raises
     ------
     StorageError
-        If the path does not exist, cannot be opened, or is no regular file.
+        If the path does not exist, can't be opened, or is not a regular file.
     FileFormatError
-        If the file is malformed, truncated, or of no known format.
+        If the file is malformed, truncated, or of an unknown format.
     InputError
         If a column is missing or the content is not a set of vectors.
 

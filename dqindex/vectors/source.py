@@ -28,13 +28,13 @@ class VectorSource(ABC):
     Attributes
     ----------
     name : str
-        What messages call it: a path, or "array".
+        Its name in messages: a path, or "array".
     n, d : int
         Number of vectors, and of dimensions.
     dtype : numpy.dtype
-        As stored; what is handed out is always float32 (see `dqindex.vectors.convert`).
+        As stored; all methods return float32 (see `dqindex.vectors.convert`).
     skipped : (m,) int64
-        Rows that ``skip_invalid`` left out, by their place in the source.
+        Row numbers that ``skip_invalid`` left out.
     """
 
     skipped: Int64 = np.empty(0, dtype=np.int64)
@@ -70,12 +70,12 @@ class VectorSource(ABC):
 
     @property
     def has_ids(self) -> bool:
-        """Whether it has ids of its own; nothing is read for the answer."""
+        """Whether the source has ids; this reads no data."""
         return self._given_ids is not None
 
     @property
     def columns(self) -> list[str] | None:
-        """Names of the dimensions, for a table with a column a dimension."""
+        """Names of the dimensions, for a table with one column for each dimension."""
         return None
 
     def _stored_numbers(self, column: str) -> Float64:
@@ -88,7 +88,7 @@ class VectorSource(ABC):
 
     @checked(column=text())
     def numbers(self, column: str) -> Float64:
-        """A column of numbers beside the vectors: (n,) float64, NaN where one is missing.
+        """Another column of the table, with numbers: (n,) float64, NaN where one is missing.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class VectorSource(ABC):
 
     @cached_property
     def ids(self) -> pa.Array | None:
-        """The catalogue's own ids (integers or strings, distinct), or None where it has none."""
+        """The ids of the catalogue (distinct integers or strings), or None if there are none."""
         raw = self._raw_ids()
         return None if raw is None else check_ids(raw, self.n, self.name)
 
@@ -109,7 +109,7 @@ class VectorSource(ABC):
 
     @property
     def skipped_ids(self) -> pa.Array:
-        """Ids of the rows that ``skip_invalid`` left out; their places where there are none."""
+        """Ids of the rows that ``skip_invalid`` left out; row numbers if there are no ids."""
         return pa.array(self.skipped)
 
     def with_ids(self, ids: Any) -> VectorSource:
@@ -153,7 +153,7 @@ class VectorSource(ABC):
 
     @checked(rows=or_none(unbounded(1)), progress=or_none(callback()))
     def check(self, rows: int | None = None, progress: Progress | None = None) -> Extent:
-        """Read everything once, in blocks of `rows`, and refuse what can't be served.
+        """Read all vectors once, in blocks of `rows`, and refuse those that can't be used.
 
         Returns
         -------
@@ -185,8 +185,8 @@ class VectorSource(ABC):
     def sample(self, k: int, *, seed: int = 0) -> Float32:
         """`k` rows drawn uniformly without replacement; all rows if k >= n.
 
-        With ids, those whose id has the least hash, in the order of the hashes: the same rows,
-        whatever the order of rows, files and partitions. Without ids, in file order.
+        With ids, the rows whose ids have the smallest hashes, in the order of the hashes: the same
+        rows for any order of rows, files and partitions. Without ids, in file order.
         """
         if self.has_ids:
             return self.rows(self._drawn_by_id(k, seed))
