@@ -427,7 +427,7 @@ def sids_churn() -> str:
     worths = [row["worth"] for row in next(iter(found.values()))]
     rows = [
         [
-            change,
+            change.replace("a tenth of the items is others", "a tenth of the items is replaced"),
             method,
             *(f"{row['items_changed']:.1%}, {row['distortion']:.3f}" for row in some),
             f"{some[0]['fresh_fit']:.3f}",
@@ -606,9 +606,9 @@ def life() -> str:
         f"{found['file_mib']:.0f} MiB; building it took {found['build_cpu_seconds']:.0f} s of CPU. "
         f"Merging the shards and writing takes {ratio:.1f} times the CPU of reading them and "
         "writing. "
-        f"Other work ran beside, a load of {found['load'][0]:.0f} to {found['load'][1]:.0f} on "
-        f"{record['machine']['cores']} cores: seconds of the clock are the least of several, and "
-        "still too long; those of CPU are the median.\n"
+        f"Other work ran on the machine (a load of {found['load'][0]:.0f} to "
+        f"{found['load'][1]:.0f} on {record['machine']['cores']} cores): seconds of the clock are "
+        "the least of several runs, and still too long; seconds of CPU are the median.\n"
     )
 
 

@@ -20,14 +20,14 @@ PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COLUMNS = "80"
 HEAD = """# Command line
 
-What `--help` prints, written here by `scripts/cli_reference.py`; do not edit.
+`scripts/cli_reference.py` makes this page from what `--help` prints; do not edit it.
 
 Exit codes: 0 done, 1 failed with one line on stderr (`dqindex --debug` adds the traceback),
 2 usage, 130 interrupted, 143 terminated.
 
-A table has the width of the terminal. Into a pipe or a file it is a line `# title`, and then
-values between tabs; `--json` is for programs. Progress is drawn where stderr is a terminal; `-q`
-leaves out that and all messages but errors.
+A table fits the width of the terminal. In a pipe or a file it is a line `# title`, and then
+tab-separated values; `--json` is for programs. Progress is shown if stderr is a terminal; `-q`
+hides it, and all messages except errors.
 
 To switch on the shell's completion of commands, options and files:
 
