@@ -305,7 +305,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "another width": ("add counted wide.npy", ["wide.npy", "width 7", "8 features"]),
     "not finite": ("add counted nan.npy", ["nan.npy", "NaN"]),
     "a catalogue without ids": ("add a a.npy", ["a.npy: has no ids", "give ids"]),
-    "ids for an index that counts": ("add counted b.parquet", ["this index counts"]),
+    "ids for an index that counts": ("add counted b.parquet", ["this index numbers"]),
     "ids of another type": ("add numbers b.parquet", ["string"]),
     "an unknown id": ("remove a ids.txt", ["1 of 2 are not in the index", "'nobody'"]),
     "an id twice, to remove": ("remove a both.txt", ["both.txt: 'item 1' occurs more than once"]),

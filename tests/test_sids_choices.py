@@ -53,9 +53,9 @@ def test_what_was_kept_is_told(tmp_path, commands):
     assert refitted["keep"] == 2
     assert refitted["items"] == 420
     said = commands(f"extract v.npy -o s.parquet {shape} --keep 2").stderr
-    assert f"{told['widened']} items found all IDs behind their first 2 tokens taken" in said
+    assert f"{told['widened']} items got an ID with fewer of their first 2 tokens" in said
     said = commands("append s.parquet new.npy -o t.parquet").stderr
-    assert "20 items found all IDs behind their first 2 tokens taken" in said
+    assert "20 items got an ID with fewer of their first 2 tokens" in said
     plain = commands(f"extract v.npy -o s.parquet {shape} --keep 0")
     assert "taken" not in plain.stderr
 

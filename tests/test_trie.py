@@ -162,7 +162,7 @@ def test_a_damaged_archive_is_refused_or_reads_as_before(tmp_path):
     ("next_", "message"),
     [
         ({"": [0, 1], "0": [2]}, "nothing follows the prefix '1'"),
-        ({"": [0], "0": [2], "7": [2]}, "prefix '7': is not one"),
+        ({"": [0], "0": [2], "7": [2]}, "prefix '7': does not extend"),
         ({"": [0], "0": []}, "distinct whole numbers"),
         ({"": [0], "0": [2, 2]}, "distinct whole numbers"),
         ({"": [0], "0": [2.5]}, "distinct whole numbers"),

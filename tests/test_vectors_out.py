@@ -177,7 +177,7 @@ def test_a_frame_keeps_its_index():
     transform = DQTransform(2).fit(frame).set_output(transform="pandas")
     assert transform.transform(frame).index.equals(frame.index)
     assert transform.feature_names_in_.tolist() == list("abcdef")
-    with pytest.warns(DQWarning, match=r"name it by .*: row"):
+    with pytest.warns(DQWarning, match=r"name it with .*: row"):
         assert open_vectors(frame).ids is None
     assert open_vectors(frame, id_column="row").ids.to_pylist() == list(frame.index)
 
