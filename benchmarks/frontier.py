@@ -212,7 +212,6 @@ SHORT = {
         "dqindex:DQ96,PQ96x4fs;score_aware=3",
         "dqindex:DQ46,PQ46;score_aware=3",
         "faiss:IVF256,PQ64x4fs",
-        "faiss:OPQ64,IVF256,PQ64x4fs",
         # Any size.
         "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8)",
         "dqindex:DQ96,IVF256,PQ96x4fs,Refine(SQ8);score_aware=3",
@@ -220,38 +219,35 @@ SHORT = {
         "dqindex:DQ192,IVF256,PQ192x4fs,Refine(SQ8);score_aware=3",
         "faiss:IVF256,PQ96x4fs,Refine(SQ8)",
         "faiss:IVF256,PQ192x4fs,RFlat",
-        "faiss:OPQ96,IVF256,PQ96x4fs,Refine(SQ8)",
         "scann:leaves=256",
         "scann:leaves=256,reorder=i8",
         "rabitqlib:bits=7,lists=256",
-        "hnswlib",
         "glass",
+        "hnswlib",
         "svs",
-        "svs:bits=8,residual=0",
+        "faiss:OPQ96,IVF256,PQ96x4fs,Refine(SQ8)",
     ],
     256: [
-        # At most 16 bytes a vector, all counted.
-        "dqindex:DQ15,PQ15;score_aware=3",
+        # Any size.
+        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8);score_aware=3",
+        "faiss:IVF1024,PQ64x4fs,Refine(SQ8)",
+        "rabitqlib:bits=7,lists=1024",
+        "scann:leaves=1024,reorder=i8",
+        # At most 64 bytes a vector, all counted.
+        "dqindex:DQ104,IVF1024,PQ104x4fs;score_aware=3",
+        "faiss:IVF1024,RaBitQfs",
+        # At most 32.
+        "dqindex:DQ44,IVF1024,PQ44x4fs;score_aware=3",
+        "faiss:IVF1024,PQ32x4fs",
+        # At most 16.
         "dqindex:DQ30,PQ30x4fs;score_aware=3",
         "dqindex:DQ12,IVF1024,PQ12x4fs;score_aware=3",
         "faiss:Pad270,PQ30x4fs",
-        # At most 32.
-        "dqindex:DQ44,IVF1024,PQ44x4fs;score_aware=3",
-        "dqindex:DQ22,IVF1024,PQ22;score_aware=3",
-        "faiss:IVF1024,PQ32x4fs",
-        # At most 64.
-        "dqindex:DQ104,IVF1024,PQ104x4fs;score_aware=3",
-        "dqindex:DQ54,IVF1024,PQ54;score_aware=3",
-        "faiss:IVF1024,RaBitQfs",
-        # Any size.
-        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8)",
-        "dqindex:DQ64,IVF1024,PQ64x4fs,Refine(SQ8);score_aware=3",
+        # Any size again.
         "dqindex:DQ64,IVF1024,PQ64x4fs,RFlat;score_aware=3",
-        "faiss:IVF1024,PQ64x4fs,Refine(SQ8)",
+        "dqindex:DQ128,IVF1024,PQ128x4fs,Refine(SQ8);score_aware=3",
         "faiss:IVF1024,PQ128x4fs,RFlat",
         "scann:leaves=1024",
-        "scann:leaves=1024,reorder=i8",
-        "rabitqlib:bits=7,lists=1024",
         "glass",
     ],
 }
