@@ -5,12 +5,14 @@
 Generated vectors with the spectrum of text embeddings (`generate.text_like`), cosine. DQ keeps the
 axes with some share of the variance; beside it, PCA and 8 bits a dimension, FAISS's fast-scan
 without a rotation, the first dimensions alone (truncation), and OPQ if asked for. Searches are
-timed on one thread, all methods in turn, and the least of the turns counts.
+timed on one thread, all methods in turn, and the least of the turns counts. Rows of other widths
+stay in results/wide.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 import warnings
@@ -136,9 +138,13 @@ def main() -> None:
     parser.add_argument("--opq", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
-    rows: list[dict[str, Any]] = []
-    for d in map(int, arguments.widths.split(",")):
+    widths = [int(one) for one in arguments.widths.split(",")]
+    path = common.RESULTS / "wide.json"
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = [row for row in known if row["d"] not in widths]
+    for d in widths:
         rows += measure(d, arguments.rows, arguments.opq)
+    rows.sort(key=lambda row: int(row["d"]))
     print(common.write("wide", rows, parameters=PARAMETERS).name)
 
 
