@@ -140,8 +140,8 @@ def wide(record: dict[str, Any]) -> Table:
             f"`{row['spec']}`",
             f"{row['bytes']:.0f}",
             f"{row['recall']:.3f}",
-            f"{row['qps']:,}",
-            f"{row['rotation_us']:.1f} of {1e6 / row['qps']:.0f} µs",
+            f"{row['qps']:,}" if row["qps"] else "",
+            f"{row['rotation_us']:.1f} of {1e6 / row['qps']:.0f} µs" if row["qps"] else "",
             f"{row['build_cpu_seconds']:.0f} s",
         ]
         for row in record["rows"]
