@@ -1,12 +1,13 @@
 """What Spark takes on this machine, from vectors in Parquet to a unique map and an index.
 
-    python benchmarks/cluster.py [--rows 1000000 --rows 10000000] [--dim 96]
+    python benchmarks/cluster.py [--rows 1000000 --rows 10000000] [--dim 96] [--tokens 4]
 
 Spark runs as local[2]: its driver and its executor are one JVM, of 1 GiB, which has two tasks at a
 time, each with a Python worker beside it. Each size runs in a process of its own, on vectors that
 are generated. The resident memory of the JVM, of the driver's Python and of the workers is read
 from /proc five times a second, as is the CPU that they use; bytes that are shuffled, and seconds of
-tasks, are what Spark counts of each stage.
+tasks, are what Spark counts of each stage. A size that was measured already, with the same
+settings, is not measured again: a run that was ended goes on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ CENTRES = 20_000
 MIB = 2**20
 WATCHED_SECONDS = 0.2
 JVM = "1g"
+CODEWORDS = 256
 
 
 def write_vectors(folder: Path, rows: int, dim: int) -> None:
@@ -57,9 +59,11 @@ class Watch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.peaks = {"driver_python": 0, "jvm": 0, "worker_python": 0}
+        self.peaks: dict[str, int] = {}
+        self._loads: list[float] = []
         self._used: dict[int, tuple[str, float]] = {}
         self._page, self._ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+        self.begin()
         self.done = threading.Event()
 
     def run(self) -> None:
@@ -67,8 +71,18 @@ class Watch(threading.Thread):
         while not self.done.wait(WATCHED_SECONDS):
             self.look()
 
+    def begin(self) -> None:
+        """Forget what was seen of memory and load."""
+        self.peaks = {"driver_python": 0, "jvm": 0, "worker_python": 0}
+        self._loads = []
+
+    def load(self) -> float:
+        """The machine's load, on average since then."""
+        return sum(self._loads) / max(1, len(self._loads))
+
     def look(self) -> None:
         """Look once."""
+        self._loads.append(os.getloadavg()[0])
         for pid, (kind, fields) in self._processes().items():
             self.peaks[kind] = max(self.peaks[kind], int(fields[21]) * self._page)
             used = (int(fields[11]) + int(fields[12])) / self._ticks
@@ -115,6 +129,7 @@ class Steps:
 
     def measure(self, name: str, work: Any) -> Any:
         """Do `work`."""
+        self._watch.begin()
         begun, before = time.perf_counter(), self._watch.cpu_seconds()
         made = work()
         seconds = time.perf_counter() - begun
@@ -128,7 +143,10 @@ class Steps:
             "shuffled_mib": round(sum(one.shuffleWriteBytes() for one in stages) / MIB, 1),
             "spilled_mib": round(sum(one.diskBytesSpilled() for one in stages) / MIB, 1),
             "tasks": sum(one.numCompleteTasks() for one in stages),
+            "peak_mib": {kind: peak // MIB for kind, peak in self._watch.peaks.items()},
+            "load": round(self._watch.load(), 1),
         }
+        print(name, json.dumps(self.found[name]), file=sys.stderr, flush=True)
         return made
 
     def _stages(self) -> list[Any]:
@@ -164,46 +182,84 @@ def new_session(folder: Path) -> Any:
     return builder.getOrCreate()
 
 
-def measured(rows: int, dim: int, spec: str, sender: Any) -> None:
+def measured(rows: int, dim: int, tokens: int, spec: str, sender: Any) -> None:
     """Send the figures of one size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "items").mkdir()
-        write_vectors(folder / "items", rows, dim)
+        # In a process of its own: what it leaves is no memory of the driver's.
+        generated = multiprocessing.get_context("spawn").Process(
+            target=write_vectors, args=(folder / "items", rows, dim)
+        )
+        generated.start()
+        generated.join()
         watch = Watch()
         session = new_session(folder)
         watch.start()
-
-        from dqindex import spark as engine
-
-        frame = session.read.parquet(str(folder / "items"))
-        steps, rounds = Steps(session, watch), []
-
-        def told(what: str, done: int, total: int) -> None:
-            rounds.append(what)
-
-        def make_map() -> None:
-            made = engine.semantic_ids(frame, model=model, progress=told)
-            made.write.parquet(str(folder / "sids"))
-
-        model = steps.measure("fit", lambda: engine.fit(frame, n_subspaces=8, n_codewords=256))
-        steps.measure("sids", make_map)
-        index = steps.measure("index", lambda: engine.build_index(frame, spec, folder / "index"))
-        found: dict[str, Any] = {"rows": rows, "dim": dim, **steps.found}
-        found["rounds"] = rounds.count("round")
-        found["partitions"] = frame.rdd.getNumPartitions()
-        sids = session.read.parquet(str(folder / "sids"))
-        found["moved"] = sids.filter("codes != base_codes").count()
-        found["distinct"] = sids.select("codes").distinct().count()
-        found["index_vectors"] = index.n
-        found["index_mib"] = round(
-            sum(file.stat().st_size for file in (folder / "index").iterdir()) / MIB, 1
-        )
+        found = {"rows": rows, "dim": dim, **steps_of(session, watch, folder, tokens, spec)}
         session.stop()
         watch.done.set()
         watch.join()
-        found["peak_mib"] = {kind: peak // MIB for kind, peak in watch.peaks.items()}
+        found |= counted(folder / "sids", tokens)
+        size = sum(file.stat().st_size for file in (folder / "index").iterdir())
+        found["index_mib"] = round(size / MIB, 1)
     sender.send(found)
+
+
+def steps_of(session: Any, watch: Watch, folder: Path, tokens: int, spec: str) -> dict[str, Any]:
+    """The figures of each step."""
+    from dqindex import spark as engine
+
+    frame = session.read.parquet(str(folder / "items"))
+    steps, rounds = Steps(session, watch), []
+
+    def told(what: str, done: int, total: int) -> None:
+        rounds.append(what)
+
+    def make_map() -> None:
+        made = engine.semantic_ids(frame, model=model, progress=told)
+        made.write.parquet(str(folder / "sids"))
+
+    model = steps.measure(
+        "fit", lambda: engine.fit(frame, n_subspaces=tokens, n_codewords=CODEWORDS)
+    )
+    steps.measure("sids", make_map)
+    index = steps.measure("index", lambda: engine.build_index(frame, spec, folder / "index"))
+    return {
+        **steps.found,
+        "rounds": rounds.count("round"),
+        "partitions": frame.rdd.getNumPartitions(),
+        "index_vectors": index.n,
+    }
+
+
+def counted(folder: Path, tokens: int) -> dict[str, int]:
+    """How many items shared their tuple, how many moved, and how many IDs there are."""
+    table = pq.read_table(folder, columns=["codes", "base_codes"])
+    places = CODEWORDS ** np.arange(tokens, dtype=np.int64)
+    codes, base = (
+        table[column].combine_chunks().flatten().to_numpy().reshape(-1, tokens) @ places
+        for column in ("codes", "base_codes")
+    )
+    shared = np.unique(base, return_counts=True)[1]
+    return {
+        "items": len(table),
+        "shared": int(shared[shared > 1].sum()),
+        "largest_group": int(shared.max()),
+        "moved": int((codes != base).sum()),
+        "distinct": len(np.unique(codes)),
+    }
+
+
+def measured_before(settings: dict[str, Any], dim: int) -> list[dict[str, Any]]:
+    """Rows of a run with these settings, which may have been ended."""
+    path = common.RESULTS / "cluster.json"
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text())
+    if any(record["settings"].get(name) != value for name, value in settings.items()):
+        return []
+    return [row for row in record["rows"] if row["dim"] == dim]
 
 
 def main() -> None:
@@ -211,30 +267,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--dim", type=int, default=96)
+    parser.add_argument("--tokens", type=int, default=4)
     parser.add_argument("--spec", default="DQ16,IVF1024,PQ16")
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    results = []
+    settings = {
+        "spec": arguments.spec,
+        "codes": [CODEWORDS] * arguments.tokens,
+        "master": "local[2]",
+        "jvm": JVM,
+    }
     asked = arguments.rows or [1_000_000, 3_000_000, 10_000_000]
+    results = measured_before(settings, arguments.dim)
     for rows in asked:
+        if any(row["rows"] == rows for row in results):
+            continue
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(
-            target=measured, args=(rows, arguments.dim, arguments.spec, sender)
+            target=measured, args=(rows, arguments.dim, arguments.tokens, arguments.spec, sender)
         )
         process.start()
         sender.close()
         results.append(receiver.recv())
         process.join()
-        print(json.dumps(results[-1]), file=sys.stderr)
+        results.sort(key=lambda row: row["rows"])
+        print(json.dumps(results), file=sys.stderr)
         # What was measured stays, whatever comes of the larger ones.
-        settings = {
-            "spec": arguments.spec,
-            "codes": [256] * 8,
-            "master": "local[2]",
-            "jvm": JVM,
-            "asked": asked,
-        }
-        print(common.write("cluster", results, load=round(os.getloadavg()[1], 1), **settings))
+        print(common.write("cluster", results, asked=asked, **settings))
 
 
 if __name__ == "__main__":

@@ -10,45 +10,44 @@ BILLION = 10**9
 CORES = 400
 
 
+KINDS = ("jvm", "worker_python", "driver_python")
+
+
 def measured(record: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """A row a step and size."""
     rows = []
     for one in record["rows"]:
         for name, label in STEPS.items():
             step = one[name]
-            used = step["cpu_seconds"]
             rows.append(
                 [
                     f"{one['rows']:,}",
                     label,
-                    f"{step['seconds']:.0f}",
-                    f"{used['jvm']:.0f}",
-                    f"{used['worker_python']:.0f}",
-                    f"{used['driver_python']:.0f}",
+                    f"{step['seconds']:,.0f}",
+                    *(f"{step['cpu_seconds'][kind]:,.0f}" for kind in KINDS),
                     f"{step['shuffled_mib']:,.0f}",
-                    step["tasks"],
+                    *(f"{step['peak_mib'][kind]:,}" for kind in KINDS),
                 ]
             )
     columns = ["vectors", "step", "clock, s", "JVM, s of CPU", "workers", "driver's Python"]
-    return [*columns, "shuffled, MiB", "tasks"], rows
+    return [*columns, "shuffled, MiB", "JVM, MiB", "a worker", "driver's Python"], rows
 
 
-def memory(record: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """A row a size: the most memory of each kind of process, and what came out."""
+def outcome(record: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """A row a size: what came out."""
     rows = [
         [
             f"{one['rows']:,}",
-            one["peak_mib"]["jvm"],
-            one["peak_mib"]["driver_python"],
-            one["peak_mib"]["worker_python"],
-            one["rounds"],
+            f"{one['shared']:,}",
+            f"{one['largest_group']:,}",
             f"{one['moved']:,}",
+            one["rounds"],
             f"{one['distinct']:,}",
             f"{one['index_mib']:,.0f}",
         ]
         for one in record["rows"]
     ]
-    columns = ["vectors", "JVM, MiB", "driver's Python", "a worker", "rounds", "items moved"]
+    columns = ["vectors", "items that share a tuple", "most in one", "items moved", "rounds"]
     return [*columns, "distinct IDs", "index, MiB"], rows
 
 

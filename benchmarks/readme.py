@@ -659,17 +659,20 @@ def cluster() -> str:
     """What Spark took on one machine."""
     record = result("cluster")
     found = record["settings"]
-    lacking = found["asked"][len(record["rows"]) :]
+    lacking = [
+        rows for rows in found["asked"] if rows not in {row["rows"] for row in record["rows"]}
+    ]
+    loads = [row[step]["load"] for row in record["rows"] for step in cluster_tables.STEPS]
     return (
         markdown(*cluster_tables.measured(record))
         + "\n"
-        + markdown(*cluster_tables.memory(record))
+        + markdown(*cluster_tables.outcome(record))
         + made_by(record)
-        + f"\n{record['rows'][0]['dim']} dimensions, 8 tokens of 256, "
-        f"`{found['spec']}`. Other work ran beside, a load of {found['load']:.0f} on "
-        f"{record['machine']['cores']} cores: seconds of the clock are far too long, those of CPU "
-        "are the measure."
-        + "".join(f" The run was ended before {rows:,} vectors were done." for rows in lacking)
+        + f"\n{record['rows'][0]['dim']} dimensions, {len(found['codes'])} tokens of 256, "
+        f"`{found['spec']}`. Other work ran beside: the load was {min(loads):.0f} to "
+        f"{max(loads):.0f} on {record['machine']['cores']} cores, so seconds of the clock are too "
+        "long, and those of CPU are the measure."
+        + "".join(f" {rows:,} vectors were not done." for rows in lacking)
         + "\n"
     )
 
