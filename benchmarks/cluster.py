@@ -7,7 +7,8 @@ time, each with a Python worker beside it. Each size runs in a process of its ow
 are generated. The resident memory of the JVM, of the driver's Python and of the workers is read
 from /proc five times a second, as is the CPU that they use; bytes that are shuffled, and seconds of
 tasks, are what Spark counts of each stage. A size that was measured already, with the same
-settings, is not measured again: a run that was ended goes on.
+settings, is not measured again: a run that was ended goes on. Remove the file of results to begin
+anew.
 """
 
 from __future__ import annotations
@@ -251,9 +252,9 @@ def counted(folder: Path, tokens: int) -> dict[str, int]:
     }
 
 
-def measured_before(settings: dict[str, Any], dim: int) -> list[dict[str, Any]]:
+def measured_before(name: str, settings: dict[str, Any], dim: int) -> list[dict[str, Any]]:
     """Rows of a run with these settings, which may have been ended."""
-    path = common.RESULTS / "cluster.json"
+    path = common.RESULTS / f"{name}.json"
     if not path.exists():
         return []
     record = json.loads(path.read_text())
@@ -278,7 +279,8 @@ def main() -> None:
         "jvm": JVM,
     }
     asked = arguments.rows or [1_000_000, 3_000_000, 10_000_000]
-    results = measured_before(settings, arguments.dim)
+    name = f"cluster-{arguments.tokens}-tokens"
+    results = measured_before(name, settings, arguments.dim)
     for rows in asked:
         if any(row["rows"] == rows for row in results):
             continue
@@ -293,7 +295,7 @@ def main() -> None:
         results.sort(key=lambda row: row["rows"])
         print(json.dumps(results), file=sys.stderr)
         # What was measured stays, whatever comes of the larger ones.
-        print(common.write("cluster", results, asked=asked, **settings))
+        print(common.write(name, results, asked=asked, **settings))
 
 
 if __name__ == "__main__":

@@ -655,31 +655,29 @@ def recommended(record: dict[str, Any]) -> str:
     )
 
 
-def cluster() -> str:
+def cluster(tokens: int) -> str:
     """What Spark took on one machine."""
-    record = result("cluster")
-    found = record["settings"]
-    lacking = [
-        rows for rows in found["asked"] if rows not in {row["rows"] for row in record["rows"]}
-    ]
-    loads = [row[step]["load"] for row in record["rows"] for step in cluster_tables.STEPS]
+    record = result(f"cluster-{tokens}-tokens")
+    found, rows = record["settings"], record["rows"]
+    lacking = [one for one in found["asked"] if one not in {row["rows"] for row in rows}]
+    loads = [row[step]["load"] for row in rows for step in cluster_tables.STEPS]
     return (
         markdown(*cluster_tables.measured(record))
         + "\n"
         + markdown(*cluster_tables.outcome(record))
         + made_by(record)
-        + f"\n{record['rows'][0]['dim']} dimensions, {len(found['codes'])} tokens of 256, "
-        f"`{found['spec']}`. Other work ran beside: the load was {min(loads):.0f} to "
-        f"{max(loads):.0f} on {record['machine']['cores']} cores, so seconds of the clock are too "
-        "long, and those of CPU are the measure."
-        + "".join(f" {rows:,} vectors were not done." for rows in lacking)
+        + f"\n{rows[0]['dim']} dimensions, {tokens} tokens of 256, `{found['spec']}`. Other work "
+        f"ran beside: the load was {min(loads):.0f} to {max(loads):.0f} on "
+        f"{record['machine']['cores']} cores, so seconds of the clock are far too long, and those "
+        "of CPU are the measure."
+        + "".join(f" {one:,} vectors were asked for and not done." for one in lacking)
         + "\n"
     )
 
 
 def cluster_billion() -> str:
     """What follows for a billion vectors."""
-    return markdown(*cluster_tables.billion(result("cluster")))
+    return markdown(*cluster_tables.billion(result("cluster-8-tokens")))
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -711,7 +709,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sids-churn": sids_churn,
     "sids-shares": sids_shares,
     "life": life,
-    "cluster": cluster,
+    "cluster-4": lambda: cluster(4),
+    "cluster-8": lambda: cluster(8),
     "cluster-billion": cluster_billion,
     "generator": generator,
     "generator-tokens": generator_tokens,
