@@ -6,8 +6,9 @@ Makes a map of FOLDER/items under FOLDER/model.safetensors, and writes FOLDER/si
 what happens on the way:
 
 - ``lost``: an executor's JVM is killed by its own first task, and another one between two rounds,
-- ``unkept``: one is killed between two rounds, and the session has no folder for checkpoints,
-- ``slow``: a task waits until Spark starts it a second time, on the other executor.
+- ``unkept``: one is killed between two rounds, and the session has no folder for checkpoints.
+
+Speculation is not tried: Spark starts a task a second time on another host only, and this is one.
 
 FOLDER/failed-... is there for each that happened.
 """
@@ -17,11 +18,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pyspark
-from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from dqindex import DQModel
@@ -35,12 +34,6 @@ SETTINGS = {
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "4",
     "spark.log.level": "OFF",
-    # What is slow here is a task that waits, and no other.
-    "spark.speculation": "true",
-    "spark.speculation.interval": "100ms",
-    "spark.speculation.minTaskRuntime": "1s",
-    "spark.speculation.multiplier": "2",
-    "spark.speculation.quantile": "0.5",
 }
 
 
@@ -66,21 +59,6 @@ def lost(marker):
     return run
 
 
-def slow(marker):
-    """Rows as they are; the first partition waits for a second attempt at it."""
-
-    def run(batches):
-        context = TaskContext.get()
-        if context.partitionId() == 0:
-            if context.attemptNumber():
-                marker.touch()
-            while not marker.exists():
-                time.sleep(0.05)
-        yield from batches
-
-    return run
-
-
 def own_home(folder: Path) -> None:
     """Let the executors work in `folder`; else they do where Spark is installed."""
     home = folder / "home"
@@ -100,17 +78,15 @@ def main() -> None:
     if failure != "unkept":
         session.sparkContext.setCheckpointDir(str(folder / "checkpoints"))
     frame = session.read.parquet(str(folder / "items")).repartition(6)
-    first = {"lost": lost(folder / "failed-task"), "slow": slow(folder / "failed-slow")}
-    if failure in first:
-        frame = frame.mapInArrow(first[failure], frame.schema)
+    if failure == "lost":
+        frame = frame.mapInArrow(lost(folder / "failed-task"), frame.schema)
 
     def told(what, done, total):
-        if what == "round" and failure != "slow":
-            between = folder / "failed-between"
-            if not between.exists():
-                workers = session.sparkContext.parallelize(range(4), 4)
-                os.kill(workers.map(lambda _: executor()).collect()[0], signal.SIGKILL)
-                between.touch()
+        between = folder / "failed-between"
+        if what == "round" and not between.exists():
+            workers = session.sparkContext.parallelize(range(4), 4)
+            os.kill(workers.map(lambda _: executor()).collect()[0], signal.SIGKILL)
+            between.touch()
 
     model = DQModel.load(folder / "model.safetensors")
     made = engine.semantic_ids(frame, model=model, progress=told)
