@@ -45,17 +45,31 @@ def run(command: list[str], output: Path) -> int:
     return usage.ru_maxrss * 1024
 
 
-def write(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:
-    """Write ``results/NAME.json`` with all that is needed to repeat the run."""
+def write(
+    name: str, rows: list[dict[str, Any]], *, key: tuple[str, ...] = (), **settings: Any
+) -> Path:
+    """Write ``results/NAME.json`` with all that is needed to repeat the run.
+
+    With a `key`, rows that the file has and this run hasn't measured stay, as do their commands.
+    """
     argv = [Path(arg).name if os.sep in arg else arg for arg in sys.argv]
+    path = RESULTS / f"{name}.json"
+    kernels = os.environ.get("OPENBLAS_CORETYPE")
+    setting = f"OPENBLAS_CORETYPE={kernels} " if kernels else ""
+    command = setting + shlex.join(["python", f"benchmarks/{argv[0]}", *argv[1:]])
+    if key and path.exists():
+        before = json.loads(path.read_text())
+        found = {tuple(row[field] for field in key): row for row in [*before["rows"], *rows]}
+        if len(found) > len(rows):
+            rows = list(found.values())
+            command = "; ".join(dict.fromkeys([*before["command"].split("; "), command]))
     record = {
-        "command": shlex.join(["python", f"benchmarks/{argv[0]}", *argv[1:]]),
+        "command": command,
         "machine": machine(),
         "versions": {"python": platform.python_version(), **versions()},
         "settings": settings,
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path

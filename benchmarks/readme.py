@@ -381,13 +381,13 @@ def sids_scale() -> str:
 
 
 def sids_methods() -> str:
-    """Quantisers at equal token counts; the best of each set in bold."""
+    """Quantisers at equal token counts, by distortion; the best of each set in bold."""
     record = result("sids_methods")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in record["rows"]:
+    for row in sorted(record["rows"], key=lambda row: -row["distortion"]):
         groups.setdefault((row["data"], row["tokens"]), []).append(row)
     rows = []
-    for (data, tokens), ones in groups.items():
+    for (data, tokens), ones in sorted(groups.items()):
         best = {
             "distortion": min(one["distortion"] for one in ones),
             "held_out": min(one["held_out"] for one in ones),

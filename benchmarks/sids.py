@@ -200,8 +200,10 @@ HELD_OUT = 0.1
 
 
 def methods(arguments: argparse.Namespace) -> None:
-    """Distortion, unique share, neighbourhoods and seconds at equal token counts."""
-    rows = []
+    """Distortion, unique share, neighbourhoods and seconds at equal token counts.
+
+    A row takes the place of the one measured before for its data, tokens and method.
+    """
     chosen = arguments.method or list(METHODS)
     for data in arguments.data:
         name, x = common.load(data)
@@ -229,9 +231,9 @@ def methods(arguments: argparse.Namespace) -> None:
                     "neighbors": round(dqindex.recall_at(neighbors(decoded, asked), true), 4),
                     "seconds": round(seconds, 2),
                 }
-                rows.append(row)
                 print(row, flush=True)
-    common.write("sids_methods", rows, held_out=HELD_OUT)
+                key = ("data", "tokens", "method")
+                common.write("sids_methods", [row], key=key, held_out=HELD_OUT)
 
 
 def neighbors(x: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -44,6 +44,7 @@ def train_in_turn(
             n_redo=settings.n_redo,
             init=settings.init,
             seed=settings.seed + FIRST_SEED + level,
+            even=True,
             max_share=settings.max_share,
         )
         rows = rows - centroids[nearest_in_pieces(rows, centroids)[0]]

@@ -263,9 +263,13 @@ def train_codebooks(
     rows: Float32,
     *,
     start: list[Float32] | None = None,
+    even: bool = False,
     progress: Progress | None = None,
 ) -> ProductCodebooks:
-    """Fit `codebooks` to `rows` that were checked: finite float32, of any size; return them."""
+    """Fit `codebooks` to `rows` that were checked: finite float32, of any size; return them.
+
+    `even` splits codewords with many vectors on the way: see `dqindex.quantizer.shares`.
+    """
     report = progress or no_progress
     sizes, levels = codebooks.sizes(), codebooks.n_subspaces
     check_share(codebooks.max_share, sizes)
@@ -285,6 +289,7 @@ def train_codebooks(
             level,
             sizes[level],
             None if start is None else start[level],
+            even,
         ),
         range(levels),
     )
@@ -309,7 +314,12 @@ def train_codebooks(
 
 
 def _train_one(
-    settings: ProductCodebooks, part: Float32, level: int, k: int, start: Float32 | None
+    settings: ProductCodebooks,
+    part: Float32,
+    level: int,
+    k: int,
+    start: Float32 | None,
+    even: bool,
 ) -> tuple[Float32, int, int]:
     """Codebook of one subspace, how many of its codewords are unused, and how many are spare."""
     codebook, spare = train_kmeans(
@@ -319,8 +329,9 @@ def _train_one(
         n_redo=settings.n_redo,
         init=settings.init,
         seed=settings.seed + level,
-        parallel=False,
+        parallel=settings.n_subspaces == 1,
         start=start,
+        even=even,
         max_share=settings.max_share,
     )
     used = np.unique(nearest(part, codebook)[0])

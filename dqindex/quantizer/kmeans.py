@@ -17,7 +17,7 @@ import scipy.sparse
 from dqindex._types import Float32
 from dqindex.parallel.threads import parallel_map
 from dqindex.quantizer.nearest import nearest_in_pieces
-from dqindex.quantizer.shares import bounded
+from dqindex.quantizer.shares import Lloyd, bounded, evened
 from dqindex.vectors.extent import row_norms
 
 STARTS = ("k-means++", "random")
@@ -28,8 +28,8 @@ START_ROWS = 32
 # Markov-chain approximation (Bachem et al., "Fast and Provably Good Seedings for k-Means", 2016).
 EXACT_START_UP_TO = 4096
 
-# Lloyd steps after clusters were split.
-STEPS_AFTER_A_SPLIT = 4
+# Lloyd steps after clusters were split, to keep to a bound, or to lower the distortion.
+STEPS_TO_A_BOUND, STEPS_TO_EVEN = 4, 2
 # Norms from 2**-FAR to 2**FAR are near enough to 1.
 FAR = 8
 
@@ -45,6 +45,7 @@ def train_kmeans(
     spherical: bool = False,
     parallel: bool = True,
     start: Float32 | None = None,
+    even: bool = False,
     max_share: float | None = None,
 ) -> tuple[Float32, int]:
     """Centroids of `X` by Lloyd's algorithm.
@@ -69,6 +70,9 @@ def train_kmeans(
     start : (k, d) float32, optional
         Centroids to start from, instead of `init`; one run then. Of more than there are rows, those
         that no row is nearest to stay what they are.
+    even : bool
+        Split centroids with many vectors on the way: see `dqindex.quantizer.shares`. It lowers the
+        distortion where there are many dimensions, as in what residual levels leave over.
     max_share : float, optional
         No centroid is the nearest of more than this share of `X`: see `dqindex.quantizer.shares`.
 
@@ -91,15 +95,22 @@ def train_kmeans(
         # Each start on one thread: FAISS's k-means++ is a thousand steps too small to share.
         spread: Callable[..., Iterable[Float32]] = parallel_map if parallel else map
         starts = list(spread(lambda one: _start(X, int(k), init, one), seeds))
-    runs = (_lloyd(X, one, n_iter, spherical, parallel) for one in starts)
-    centroids = min(runs, key=lambda run: run[1])[0]
-    if max_share is None:
-        return centroids, 0
 
-    def lloyd(rows: Float32, centroids: Float32) -> Float32:
-        return _lloyd(rows, centroids, STEPS_AFTER_A_SPLIT, False, parallel)[0]
+    def steps(number: int) -> Lloyd:
+        return lambda rows, centroids: _lloyd(rows, centroids, number, spherical, parallel)[0]
 
-    return bounded(X, centroids, max_share, lloyd, seed, parallel=parallel), 0
+    def run(start: Float32) -> tuple[Float32, float]:
+        if not even:
+            return _lloyd(X, start, n_iter, spherical, parallel)
+        made = steps(-(-n_iter // 2))(X, start)
+        made = evened(X, made, steps(STEPS_TO_EVEN), seed, parallel=parallel)
+        return _lloyd(X, made, -(-n_iter // 4), spherical, parallel)
+
+    centroids = min(map(run, starts), key=lambda run: run[1])[0]
+    if max_share is not None:
+        lloyd = steps(STEPS_TO_A_BOUND)
+        centroids = bounded(X, centroids, max_share, lloyd, seed, parallel=parallel)
+    return centroids, 0
 
 
 def _lloyd(

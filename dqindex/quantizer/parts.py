@@ -87,6 +87,7 @@ def learn_parts(
     codebooks = train_codebooks(
         codebooks,
         projected,
+        even=bool(levels),
         progress=lambda what, done, _: report(what, len(coarse) + done, tokens),
     )
     parts = Parts(transform, codebooks, levels)

@@ -1,9 +1,10 @@
-"""Codewords that serve too many vectors are split, until none has more than its share.
+"""Codewords that serve too many vectors are split.
 
-k-means lowers the distortion alone, and dense regions may leave one codeword with a tenth of the
-vectors. Here the vectors of such a codeword get a k-means of their own, with as many codewords as
-they need; those come from the codewords with the fewest vectors, which are dissolved. Encoding
-stays what it was, the nearest codeword; the price is distortion where they are missing.
+In many dimensions k-means leaves some codewords with a tenth of the vectors: the mean of many lies
+near everything, so it takes more and more, while others keep a few outliers. Here the vectors of
+such a codeword get a k-means of their own, with as many codewords as they need; those come from the
+codewords with the fewest vectors, which are dissolved. `evened` does so to lower the distortion,
+`bounded` until none has more than its share. Encoding stays what it was, the nearest codeword.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SETTLING_ROUNDS, LAST_ROUNDS = 12, 24
 TRIES = 5
 # A split aims below the bound, as its neighbours move as well.
 MARGIN = 0.9
+# Rounds of `evened`, which splits what has more than so many times the mean number of vectors.
+EVENING_ROUNDS, EVEN = 4, 2
 
 Lloyd = Callable[[Float32, Float32], Float32]
 
@@ -40,6 +43,37 @@ def check_share(share: float | None, sizes: list[int]) -> None:
             f"max_share is {share:g}, but {min(sizes)} codewords have {1 / min(sizes):.3g} of the "
             "vectors each, if all have the same; give 1.5 times that, or larger codebooks"
         )
+
+
+def evened(X: Float32, centroids: Float32, lloyd: Lloyd, seed: int, *, parallel: bool) -> Float32:
+    """Centroids after a few rounds that split those with the most vectors.
+
+    A centroid is split if it has more than twice the mean number of vectors, and at least the mean
+    distortion: copies of one vector gain nothing by a second centroid.
+
+    Parameters
+    ----------
+    X : (n, d) float32
+    centroids : (k, d) float32
+        Of k-means.
+    lloyd : callable
+        A few Lloyd steps: of some rows, from some centroids.
+    seed : int
+    parallel : bool
+        Spread the rows over the threads.
+    """
+    rng = np.random.default_rng(seed)
+    k = len(centroids)
+    most = max(EVEN * len(X) // k, 1)
+    for _ in range(EVENING_ROUNDS):
+        labels, distances = nearest_in_pieces(X, centroids, parallel=parallel)
+        sizes = np.bincount(labels, minlength=k)
+        lost = np.bincount(labels, weights=distances, minlength=k)
+        heavy = (sizes > most) & (lost >= lost.mean())
+        if not heavy.any():
+            break
+        centroids = lloyd(X, _split(X, centroids, labels, sizes, most, lloyd, rng, heavy))
+    return centroids
 
 
 def bounded(
@@ -80,7 +114,7 @@ def bounded(
             settling = turn < SETTLING_ROUNDS
             # Lloyd steps in a cluster may give all but one of its codewords to outliers, each time.
             within = lloyd if settling or turn % 2 else None
-            made = _split(X, made, labels, sizes, most, within, rng)
+            made = _split(X, made, labels, sizes, most, within, rng, sizes > most)
             if settling:
                 made = lloyd(X, made)
     warn(
@@ -98,22 +132,23 @@ def _split(
     most: int,
     lloyd: Lloyd | None,
     rng: np.random.Generator,
+    heavy: npt.NDArray[np.bool_],
 ) -> Float32:
-    """Give the vectors of the largest clusters more centroids, taken from the smallest.
+    """Give the vectors of `heavy` clusters more centroids, taken from the smallest.
 
     Those are some of the vectors, after `lloyd` if it is given.
     """
     made = centroids.copy()
     by_size = np.argsort(sizes, kind="stable")
     spare = by_size[: np.count_nonzero(sizes <= most)].tolist()
-    for heavy in by_size[::-1][: np.count_nonzero(sizes > most)].tolist():
-        wanted = -(-int(sizes[heavy]) // max(int(MARGIN * most), 1)) - 1
+    for one in by_size[::-1][heavy[by_size[::-1]]].tolist():
+        wanted = -(-int(sizes[one]) // max(int(MARGIN * most), 1)) - 1
         # Half of those that are left, at most: others need some as well.
         given = spare[: min(wanted, -(-len(spare) // 2))]
         if not given:
             break
         spare = spare[len(given) :]
-        own = X[labels == heavy]
+        own = X[labels == one]
         start = own[np.sort(rng.choice(len(own), size=len(given) + 1, replace=False))]
-        made[[heavy, *given]] = lloyd(own, np.ascontiguousarray(start)) if lloyd else start
+        made[[one, *given]] = lloyd(own, np.ascontiguousarray(start)) if lloyd else start
     return made
