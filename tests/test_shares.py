@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 
+import faiss
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from conftest import clustered
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dqindex import DQModel, ProductCodebooks, semantic_ids
+from dqindex import DQModel, ProductCodebooks, distortion, semantic_ids
 from dqindex.cli import cli
 from dqindex.errors import DQWarning, InputError
 from dqindex.quantizer.family import new_model
@@ -76,6 +77,57 @@ def test_all_tokens_of_a_model_keep_the_bound(family):
     assert max(shares(model)) <= 0.15
     assert DQModel.from_bytes(model.to_bytes(), "m").get_params() == model.get_params()
     assert b"max_share" not in plain.to_bytes()
+
+
+def lost(x: np.ndarray, centroids: np.ndarray) -> float:
+    return float(nearest_in_pieces(x, centroids)[1].mean(dtype=np.float64))
+
+
+def far_and_near(n: int, d: int) -> np.ndarray:
+    """Around one point, at distances that differ: what residual levels leave over."""
+    rng = np.random.default_rng(0)
+    made = rng.normal(size=(n, d)) * np.exp(0.3 * rng.normal(size=(n, 1)))
+    return made.astype(np.float32)
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_splitting_lowers_the_distortion_in_many_dimensions(parallel):
+    """There the mean of many vectors is near to all others too, and takes more and more."""
+    x, unseen = np.split(far_and_near(6000, 100), 2)
+    plain, _ = train_kmeans(x, 64, parallel=parallel)
+    even, _ = train_kmeans(x, 64, parallel=parallel, even=True)
+    assert largest(x, even) < 0.7 * largest(x, plain)
+    assert lost(x, even) < 0.985 * lost(x, plain)
+    assert lost(unseen, even) < 0.99 * lost(unseen, plain)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    d=st.integers(1, 24),
+    copies=st.integers(0, 900),
+    n_iter=st.integers(8, 20),
+    seed=st.integers(0, 10**6),
+)
+def test_splitting_costs_nothing_where_it_gains_nothing(d, copies, n_iter, seed):
+    """Also where many vectors are the same: a second centroid would gain nothing there."""
+    x = clustered(1000, d, seed)
+    x[:copies] = x[0]
+    plain, _ = train_kmeans(x, 32, n_iter=n_iter, seed=seed)
+    even, _ = train_kmeans(x, 32, n_iter=n_iter, seed=seed, even=True)
+    assert np.isfinite(even).all()
+    assert lost(x, even) <= 1.05 * lost(x, plain)
+
+
+def test_residual_levels_lose_as_little_as_those_of_faiss():
+    """Whose k-means goes from few dimensions to many. Without splits they lose 7 % more."""
+    x, unseen = np.split(far_and_near(6000, 100), 2)
+    model = DQModel.rq(4, 64).fit(x)
+    quantizer = faiss.ResidualQuantizer(100, 4, 6)
+    quantizer.max_beam_size = 1
+    quantizer.train(x)
+    theirs = quantizer.decode(quantizer.compute_codes(unseen))
+    ours = model.decode(model.encode(unseen))
+    assert distortion(unseen, ours) < 1.02 * distortion(unseen, theirs)
 
 
 def test_too_many_that_are_the_same_are_told_of():
