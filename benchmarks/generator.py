@@ -59,8 +59,9 @@ FREE_USERS, FREE_TUPLES = 1000, 10
 
 
 # The control: the same IDs, but of other items. The last token first. Training in which a token
-# competes with all of its level.
+# competes with all of its level. Three times as many epochs.
 SHUFFLED, REVERSED, WITHOUT = "items shuffled", "levels reversed", "trained without the trie"
+LONGER = f"{3 * EPOCHS} epochs"
 
 
 class Row(NamedTuple):
@@ -71,7 +72,7 @@ class Row(NamedTuple):
     ids : str
     unique : str
     change : str
-        Nothing, or one of the three below.
+        Nothing, or one of the four above.
     """
 
     ids: str
@@ -100,6 +101,9 @@ ROWS = [
     Row("1 + DQ", "none"),
     Row(NEURAL, "suffix"),
     Row(NEURAL, "none"),
+    Row("RQ", "reassign", LONGER),
+    Row("DQ", "reassign", LONGER),
+    Row(FOREIGN, "none", LONGER),
 ]
 # Rows that are measured with more seeds, to show the spread.
 SPREAD = ROWS[:2]
@@ -242,7 +246,9 @@ def run(
     base = sids.base_codes
     sizes = [int(base.max()) + 1] * base.shape[1]
     branches = Branches(trie_of(sids.codes, sids.sizes))
-    trained = train(sids, split, shape, None if row.change == WITHOUT else branches, seed=seed)
+    within = None if row.change == WITHOUT else branches
+    epochs = 3 * EPOCHS if row.change == LONGER else EPOCHS
+    trained = train(sids, split, shape, within, seed=seed, epochs=epochs)
     return {
         **row._asdict(),
         "seed": seed,

@@ -400,10 +400,14 @@ def sids_methods() -> str:
                 "distortion": f"{one['distortion']:.4f}",
                 "held_out": f"{one['held_out']:.4f}",
                 "unique_before": f"{one['unique_before']:.2%}",
+                "prefixes": ", ".join(f"{one:.1%}" for one in one.get("unique_prefixes", [])[1:3]),
                 "neighbors": f"{one['neighbors']:.3f}",
                 "seconds": f"{one['seconds']:.1f}",
             }
-            marked = [f"**{text}**" if one[k] == best[k] else text for k, text in cells.items()]
+            marked = [
+                f"**{text}**" if k in best and one[k] == best[k] else text
+                for k, text in cells.items()
+            ]
             rows.append([data, tokens, one["method"], *marked])
     columns = [
         "data",
@@ -412,6 +416,7 @@ def sids_methods() -> str:
         "distortion",
         "held out",
         "unique before",
+        "different prefixes of 2, 3 tokens",
         "10-NN kept",
         "seconds",
     ]
@@ -644,6 +649,12 @@ def recommend_wide() -> str:
     return markdown(*recommend_tables.wide(record)) + recommended(record)
 
 
+def readme_recommend() -> str:
+    """What tokens are worth, in one line a model."""
+    record = result("recommend")
+    return markdown(*recommend_tables.shortest(record)) + made_by(record)
+
+
 def recommended(record: dict[str, Any]) -> str:
     """The lines below a table of recommenders."""
     found = record["settings"]
@@ -699,6 +710,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "readme-index": readme_index,
     "readme-picture": readme_picture,
     "readme-sids": readme_sids,
+    "readme-recommend": readme_recommend,
     "claim-identity": claim_identity,
     "claim-training": claim_training,
     "recommend": recommend,

@@ -39,6 +39,27 @@ def short(record: dict[str, Any]) -> Table:
     return [*HEAD, "recall@20", "NDCG@20", "recall@20 beyond ids alone", "seeds"], rows
 
 
+def shortest(record: dict[str, Any]) -> Table:
+    """Recall of each model: ids alone, with tokens, and with the control."""
+    shown = {
+        "ids alone": (ALONE, ""),
+        "with DQ tokens": ("item tokens", "DQ 8"),
+        "with RQ tokens": ("item tokens", "RQ 8"),
+        "with shuffled tokens": ("shuffled item tokens", "RQ 8"),
+    }
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for runs in by_row(record):
+        one = runs[0]
+        recall = f"{mean(run['test']['recall_20'] for run in runs):.3f}"
+        found.setdefault(one["model"], {})[one["augmentation"], one["tokens"]] = recall
+    rows = [
+        [model, *(cells.get(place, "") for place in shown.values())]
+        for model, cells in found.items()
+        if shown["with RQ tokens"] in cells
+    ]
+    return ["Amazon Beauty, recall@20", *shown], rows
+
+
 def wide(record: dict[str, Any]) -> Table:
     """All figures, by the popularity of the item as well."""
     figures: dict[str, Callable[[Run], float]] = {

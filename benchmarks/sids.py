@@ -227,13 +227,23 @@ def methods(arguments: argparse.Namespace) -> None:
                     "method": method,
                     "distortion": round(dqindex.distortion(x, decoded) / energy, 4),
                     "held_out": round(dqindex.distortion(x[held], unseen) / energy, 4),
-                    "unique_before": round(count_distinct(codes, [256] * tokens) / len(x), 4),
+                    "unique_before": unique_shares(codes)[-1],
+                    "unique_prefixes": unique_shares(codes)[:-1],
                     "neighbors": round(dqindex.recall_at(neighbors(decoded, asked), true), 4),
                     "seconds": round(seconds, 2),
                 }
                 print(row, flush=True)
                 key = ("data", "tokens", "method")
                 common.write("sids_methods", [row], key=key, held_out=HELD_OUT)
+
+
+def unique_shares(codes: np.ndarray) -> list[float]:
+    """Different prefixes of 1, 2, … tokens, as a share of the items."""
+    shares = []
+    for length in range(1, codes.shape[1] + 1):
+        distinct = count_distinct(codes[:, :length], [256] * length)
+        shares.append(round(distinct / len(codes), 4))
+    return shares
 
 
 def neighbors(x: np.ndarray, asked: np.ndarray) -> np.ndarray:
