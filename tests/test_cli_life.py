@@ -275,7 +275,7 @@ def test_vectors_of_another_kind_are_told_of(cli, place):
     write(place / "many.npy", X[:600])
     done(cli("build many.npy -o flat --spec DQ2,PQ2x4"))
     said = done(cli("add flat far.npy")).err.splitlines()
-    assert said[0].startswith("warning: far.npy: the codes lose ")
+    assert said[0].startswith("warning: far.npy: the mean distortion of these vectors is ")
     assert said[1] == "flat: 100 vectors added, 700 now"
     record = json.loads(done(cli("info flat --json")).out)["distortion"]
     assert record["added_rows"] == 100

@@ -157,7 +157,7 @@ NEVER = {
     "DQ4,PCA8,PQ4x4": "mixes the axes that DQ balances",
     "SVSFlat": "dqindex builds no such index",
     "nonsense": "not a word of a spec",
-    "IVF4,nonsense": "no word of a spec behind IVF4",
+    "IVF4,nonsense": "not a word of a spec behind IVF4",
     "Flat)": "parentheses do not match",
     "IVF4(": "parentheses do not match",
 }

@@ -292,7 +292,7 @@ def test_more_prefixes_than_are_looked_at_together():
     ("settings_", "message"),
     [
         ({"keep": 4}, "keep is 4, but an ID has 4 tokens"),
-        ({"keep": 0}, "look over 16,777,216 coarse tuples; keep at least 1"),
+        ({"keep": 0}, "compared with 16,777,216 coarse tuples; keep at least 1"),
         ({"keep": 1, "unique": "suffix"}, "keep is 1, but unique is 'suffix'"),
         ({"keep": 1, "unique": "none"}, "keep is 1, but unique is 'none'"),
         ({"keep": -1}, "keep is -1; it must be an integer from 0 to 2147483647 or None"),

@@ -15,18 +15,21 @@ from torch import Tensor
 from dqindex._types import Float32
 from recommenders.features import Features, Table
 from recommenders.recommender import Recommender
-from recommenders.sampling import Negatives, softmax_loss
+from recommenders.sampling import Negatives, softmax_loss, unit
 
 
 class LightGCN(Recommender):
     """Vectors that are passed along the edges of users and items, and averaged over the layers.
 
+    The score is the cosine of two of them, as in later models of this kind: without it, recall on
+    Amazon Beauty was less than half.
+
     Further edges, between users and between items, join the graph with a weight for all of a node's
     edges that is a share of that of its interactions.
     """
 
-    DIM, BATCH, NEGATIVES, SCALE, LAYERS = 64, 16384, 256, 0.1, 2
-    RATE, DECAY = 0.01, 1e-4
+    DIM, BATCH, NEGATIVES, SCALE, LAYERS = 64, 8192, 256, 0.1, 2
+    TEMPERATURE, RATE = 0.1, 0.03
 
     def __init__(
         self,
@@ -56,14 +59,14 @@ class LightGCN(Recommender):
         for _ in range(self.LAYERS):
             layer = Propagation.apply(layer, self._graph)
             total = total + layer
-        mean = total / (self.LAYERS + 1)
+        mean = unit(total)
         return mean[: len(self.users)], mean[len(self.users) :]
 
     def loss(self, batch: Tensor, rng: np.random.Generator) -> Tensor:
         """Of the items that users had."""
         drawn = self._negatives.draw(rng)
         users, items = self.spread()
-        queries, right = users[batch[:, 0]], items[batch[:, 1]]
+        queries, right = users[batch[:, 0]] / self.TEMPERATURE, items[batch[:, 1]]
         return softmax_loss(queries, right, batch[:, 1], items[drawn.items], drawn)
 
     def rankers(self, before: Sequences) -> tuple[Float32, Float32]:

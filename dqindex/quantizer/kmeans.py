@@ -30,6 +30,10 @@ EXACT_START_UP_TO = 4096
 
 # Lloyd steps after clusters were split, to keep to a bound, or to lower the distortion.
 STEPS_TO_A_BOUND, STEPS_TO_EVEN = 4, 2
+# In so many dimensions or fewer the best codebook is uneven: the density of its codewords is that
+# of the vectors to the power d / (d + 2) (Zador, "Asymptotic quantization error of continuous
+# signals and the quantization dimension", 1982).
+FEW_DIMENSIONS = 8
 # Norms from 2**-FAR to 2**FAR are near enough to 1.
 FAR = 8
 
@@ -71,8 +75,8 @@ def train_kmeans(
         Centroids to start from, instead of `init`; one run then. Of more than there are rows, those
         that no row is nearest to stay what they are.
     even : bool
-        Split centroids with many vectors on the way: see `dqindex.quantizer.shares`. It lowers the
-        distortion where there are many dimensions, as in what residual levels leave over.
+        Split centroids with many vectors on the way, if there are more than a few dimensions: see
+        `dqindex.quantizer.shares`. It lowers the distortion of what residual levels leave over.
     max_share : float, optional
         No centroid is the nearest of more than this share of `X`: see `dqindex.quantizer.shares`.
 
@@ -100,7 +104,7 @@ def train_kmeans(
         return lambda rows, centroids: _lloyd(rows, centroids, number, spherical, parallel)[0]
 
     def run(start: Float32) -> tuple[Float32, float]:
-        if not even:
+        if not even or X.shape[1] <= FEW_DIMENSIONS:
             return _lloyd(X, start, n_iter, spherical, parallel)
         made = steps(-(-n_iter // 2))(X, start)
         made = evened(X, made, steps(STEPS_TO_EVEN), seed, parallel=parallel)
