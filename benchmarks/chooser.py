@@ -14,7 +14,6 @@ Rows of other data stay in results/chooser.json.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from typing import Any, NamedTuple
@@ -158,8 +157,6 @@ def main() -> None:
     parser.add_argument("--against", metavar="FILE", help="results of a bench run on the data")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
-    path = common.RESULTS / "chooser.json"
-    known = json.loads(path.read_text())["rows"] if path.exists() else []
     rows: list[dict[str, Any]] = []
     for data in arguments.data:
         if arguments.against is not None:
@@ -171,9 +168,7 @@ def main() -> None:
             rows += measure(name, x, arguments.recall)
     for row in rows:
         print(row, flush=True)
-    measured = {row["data"] for row in rows}
-    rows = [row for row in known if row["data"] not in measured] + rows
-    print(common.write("chooser", rows).name)
+    print(common.write("chooser", rows, key=("data",)).name)
 
 
 if __name__ == "__main__":

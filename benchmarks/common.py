@@ -50,7 +50,7 @@ def write(
 ) -> Path:
     """Write ``results/NAME.json`` with all that is needed to repeat the run.
 
-    With a `key`, rows that the file has and this run hasn't measured stay, as do their commands.
+    With a `key`, rows stay that the file has and this run hasn't measured, as do their commands.
     """
     argv = [Path(arg).name if os.sep in arg else arg for arg in sys.argv]
     path = RESULTS / f"{name}.json"
@@ -59,9 +59,10 @@ def write(
     command = setting + shlex.join(["python", f"benchmarks/{argv[0]}", *argv[1:]])
     if key and path.exists():
         before = json.loads(path.read_text())
-        found = {tuple(row[field] for field in key): row for row in [*before["rows"], *rows]}
-        if len(found) > len(rows):
-            rows = list(found.values())
+        measured = {tuple(row[field] for field in key) for row in rows}
+        stay = [row for row in before["rows"] if tuple(row[field] for field in key) not in measured]
+        if stay:
+            rows = stay + rows
             command = "; ".join(dict.fromkeys([*before["command"].split("; "), command]))
     record = {
         "command": command,

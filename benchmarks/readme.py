@@ -85,15 +85,18 @@ def _named(kind: str) -> dict[str, str]:
     }
 
 
+def _marked(figures: list[float], best: float, digits: int) -> list[str]:
+    """Figures of a row, the best in bold."""
+    return [f"**{one:.{digits}f}**" if one == best else f"{one:.{digits}f}" for one in figures]
+
+
 def dq_vs_opq() -> str:
     """Recall of PQ, DQ and OPQ."""
     record, groups = _compared()
     rows = []
     for key, methods in groups.items():
         recalls = [methods[name]["recall_10_at_10"] for name in _named(key[1]).values()]
-        best = max(recalls)
-        marked = (f"**{one:.3f}**" if one == best else f"{one:.3f}" for one in recalls)
-        rows.append([*_place(key, methods), *marked])
+        rows.append([*_place(key, methods), *_marked(recalls, max(recalls), 3)])
     return markdown(["data", "index", "bytes", *_named("")], rows) + made_by(record)
 
 
@@ -104,14 +107,8 @@ def dq_vs_opq_dictionary() -> str:
     for key, methods in groups.items():
         for measure, figure in (("recall", "recall_10_at_10"), ("distortion", "distortion")):
             found = [methods[name][figure] for name in _named(key[1]).values()]
-            best = max(found) if measure == "recall" else min(found)
-            digits = 3 if measure == "recall" else 4
-            shown = [f"{one:.{digits}f}" for one in found]
-            marked = (
-                f"**{text}**" if one == best else text
-                for one, text in zip(found, shown, strict=True)
-            )
-            rows.append([*_place(key, methods), measure, *marked])
+            best, digits = (max(found), 3) if measure == "recall" else (min(found), 4)
+            rows.append([*_place(key, methods), measure, *_marked(found, best, digits)])
     return markdown(["data", "index", "bytes", "", *_named("")], rows) + made_by(record)
 
 

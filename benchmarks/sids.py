@@ -219,6 +219,7 @@ def methods(arguments: argparse.Namespace) -> None:
                 codes, decoded = coder(x)
                 seconds = time.perf_counter() - began
                 _, unseen = METHODS[method](x[~held], tokens)(x[held])
+                *prefixes, whole = unique_shares(codes)
                 row = {
                     "data": name,
                     "n": len(x),
@@ -227,8 +228,8 @@ def methods(arguments: argparse.Namespace) -> None:
                     "method": method,
                     "distortion": round(dqindex.distortion(x, decoded) / energy, 4),
                     "held_out": round(dqindex.distortion(x[held], unseen) / energy, 4),
-                    "unique_before": unique_shares(codes)[-1],
-                    "unique_prefixes": unique_shares(codes)[:-1],
+                    "unique_before": whole,
+                    "unique_prefixes": prefixes,
                     "neighbors": round(dqindex.recall_at(neighbors(decoded, asked), true), 4),
                     "seconds": round(seconds, 2),
                 }

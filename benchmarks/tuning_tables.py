@@ -144,7 +144,7 @@ def wide(record: dict[str, Any]) -> Table:
             f"{row['rotation_us']:.1f} of {1e6 / row['qps']:.0f} µs" if row["qps"] else "",
             f"{row['build_cpu_seconds']:.0f} s",
         ]
-        for row in record["rows"]
+        for row in sorted(record["rows"], key=lambda row: int(row["d"]))
     ]
     columns = ["d", "method", "spec", "bytes", "recall", "queries/s", "rotation", "build, CPU"]
     return columns, rows

@@ -12,7 +12,6 @@ stay in results/wide.json.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 import warnings
@@ -138,14 +137,10 @@ def main() -> None:
     parser.add_argument("--opq", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DQWarning)
-    widths = [int(one) for one in arguments.widths.split(",")]
-    path = common.RESULTS / "wide.json"
-    known = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = [row for row in known if row["d"] not in widths]
-    for d in widths:
+    rows: list[dict[str, Any]] = []
+    for d in map(int, arguments.widths.split(",")):
         rows += measure(d, arguments.rows, arguments.opq)
-    rows.sort(key=lambda row: int(row["d"]))
-    print(common.write("wide", rows, parameters=PARAMETERS).name)
+    print(common.write("wide", rows, key=("d",), parameters=PARAMETERS).name)
 
 
 if __name__ == "__main__":

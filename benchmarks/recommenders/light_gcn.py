@@ -59,8 +59,8 @@ class LightGCN(Recommender):
         for _ in range(self.LAYERS):
             layer = Propagation.apply(layer, self._graph)
             total = total + layer
-        mean = unit(total)
-        return mean[: len(self.users)], mean[len(self.users) :]
+        nodes = unit(total)
+        return nodes[: len(self.users)], nodes[len(self.users) :]
 
     def loss(self, batch: Tensor, rng: np.random.Generator) -> Tensor:
         """Of the items that users had."""

@@ -16,7 +16,6 @@ class Recommender(nn.Module):
     """A model that is trained in batches and ranks by a product of vectors."""
 
     RATE: float
-    DECAY = 0.0
 
     @abstractmethod
     def batches(self, rng: np.random.Generator) -> Iterator[Tensor]:

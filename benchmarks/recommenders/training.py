@@ -50,9 +50,7 @@ def train(model: Recommender, split: Split, seed: int) -> Trained:
     """
     began = time.thread_time()
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=model.RATE, weight_decay=model.DECAY, fused=True
-    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=model.RATE, fused=True)
     targets = np.full_like(split.validation, NONE)
     asked = np.random.default_rng(0).permutation(len(targets))[:ASKED]
     targets[asked] = split.validation[asked]

@@ -101,7 +101,10 @@ def build_like(
 ) -> DQIndex:
     """Build an index with the training of another: a shard for a merge, or a rebuild.
 
-    Parameters ---------- vectors : array (n, d), path, or VectorSource like : DQIndex or folder
+    Parameters
+    ----------
+    vectors : array (n, d), path, or VectorSource
+    like : DQIndex or folder
         It is not changed.
     block_rows, threads, progress
         As in `build_index`.

@@ -49,7 +49,7 @@ def open_index(folder: str | Path, *, mmap: bool = False, verify: str = "once") 
     if mmap and not isinstance(place(folder), Path):
         raise InputError(
             f"{place(folder)}: only a local folder can be mapped; open it without mmap, or copy "
-            f"it to this machine first"
+            "it to this machine first"
         )
     return read_version(
         folder, lambda manifest, path: _load(manifest, path, mmap, verify == "always")

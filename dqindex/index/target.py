@@ -132,10 +132,9 @@ def build_to_target(
             finals.enter(trial.spec)
     if finals.best is None:
         raise TargetError(
-            f"recall {target_recall:g} is reached on a sample of {sample.n:,} vectors, but not "
-            f"on all "
-            f"{source.n:,}: the best of {len(met)} indexes reaches {finals.highest:.3f}; ask for "
-            "less, or allow more bytes"
+            f"recall {target_recall:g} is reached on a sample of {sample.n:,} vectors, but not on "
+            f"all {source.n:,}: the best of {len(met)} indexes reaches {finals.highest:.3f}; ask "
+            "for less, or allow more bytes"
         )
     asked_for = {"recall": target_recall, "k": k, "max_bytes": max_bytes, "family": family}
     return finals.winner(asked_for, trials)

@@ -315,8 +315,10 @@ class DQModel(ModelSettings):
     ) -> pa.Table:
         """Tokens of the rows of an Arrow table or batch, with their ids.
 
-        Parameters ---------- batch : pyarrow.Table, RecordBatch, or any other source that
-        `open_vectors` opens vector_column, id_column : str, optional
+        Parameters
+        ----------
+        batch : pyarrow.Table, RecordBatch, or any other source that `open_vectors` opens
+        vector_column, id_column : str, optional
             As in `open_vectors`.
 
         Returns

@@ -141,7 +141,7 @@ def _split(
     made = centroids.copy()
     by_size = np.argsort(sizes, kind="stable")
     spare = by_size[: np.count_nonzero(sizes <= most)].tolist()
-    for one in by_size[::-1][heavy[by_size[::-1]]].tolist():
+    for one in by_size[heavy[by_size]][::-1].tolist():
         wanted = -(-int(sizes[one]) // max(int(MARGIN * most), 1)) - 1
         # Half of those that are left, at most: others need some as well.
         given = spare[: min(wanted, -(-len(spare) // 2))]

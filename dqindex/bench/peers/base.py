@@ -138,6 +138,21 @@ class Peer(ABC):
         return np.asarray(x / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
+class GraphPeer(Peer):
+    """A graph, searched by a beam whose width is called ``ef``."""
+
+    rest = "graph"
+    loads = True
+
+    def grid(self) -> dict[str, list[float]]:
+        """The width of the beam."""
+        return {"ef": [float(ef) for ef in EF]}
+
+    def set_parameters(self, parameters: Mapping[str, float]) -> None:
+        """The width of the beam."""
+        self._ef = int(parameters["ef"])
+
+
 def default_lists(n: int) -> int:
     """Inverted lists for `n` vectors: the power of two next to the square root."""
     return int(2 ** round(np.log2(max(n, 1)) / 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,19 +10,17 @@ import glass
 import numpy as np
 
 from dqindex._types import Float32, Int64
-from dqindex.bench.peers.base import EF, Options, Peer, Unsupported, pad
+from dqindex.bench.peers.base import GraphPeer, Options, Unsupported, pad
 
 BYTES = {"FP32": 4, "FP16": 2, "BF16": 2, "SQ8": 1, "SQ8U": 1}
 # Its kernels of half precision leave out what is beyond.
 WIDTH = 16
 
 
-class GlassPeer(Peer):
+class GlassPeer(GraphPeer):
     """``glass:quant=SQ8U,refine=FP32,R=32,L=200``; FP32, FP16, BF16, SQ8, SQ8U, and refine=none."""
 
     package = "pyglass-portable"
-    rest = "graph"
-    loads = True
     defaults: ClassVar[Options] = {"quant": "SQ8U", "refine": "FP32", "R": 32, "L": 200}
     index: Any
 
@@ -65,14 +62,6 @@ class GlassPeer(Peer):
         self.index.set_ef(max(self._ef, k))
         found = self.index.batch_search(pad(self.unit(queries), WIDTH), k, self.threads)[0]
         return np.asarray(found, dtype=np.int64).reshape(len(queries), -1)
-
-    def grid(self) -> dict[str, list[float]]:
-        """The width of the beam."""
-        return {"ef": [float(ef) for ef in EF]}
-
-    def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """The width of the beam."""
-        self._ef = int(parameters["ef"])
 
     def save(self, folder: Path) -> None:
         """The graph as it writes it; it writes no codes, so a file has their size and no more."""

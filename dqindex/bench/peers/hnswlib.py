@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,15 +9,13 @@ import hnswlib
 import numpy as np
 
 from dqindex._types import Float32, Int64
-from dqindex.bench.peers.base import EF, Options, Peer
+from dqindex.bench.peers.base import GraphPeer, Options
 
 
-class HnswlibPeer(Peer):
+class HnswlibPeer(GraphPeer):
     """``hnswlib:M=16,ef_construction=200``."""
 
     package = "hnswlib"
-    rest = "graph"
-    loads = True
     defaults: ClassVar[Options] = {"M": 16, "ef_construction": 200}
     index: Any
 
@@ -36,14 +33,6 @@ class HnswlibPeer(Peer):
         self.index.set_ef(max(self._ef, k))
         found = self.index.knn_query(queries, k, num_threads=self.threads)[0]
         return np.asarray(found, dtype=np.int64)
-
-    def grid(self) -> dict[str, list[float]]:
-        """The width of the beam."""
-        return {"ef": [float(ef) for ef in EF]}
-
-    def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """The width of the beam."""
-        self._ef = int(parameters["ef"])
 
     def save(self, folder: Path) -> None:
         """One file."""

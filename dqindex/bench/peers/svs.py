@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,18 +10,16 @@ import numpy as np
 import svs
 
 from dqindex._types import Float32, Int64
-from dqindex.bench.peers.base import EF, Options, Peer
+from dqindex.bench.peers.base import GraphPeer, Options
 
 # Graphs of its kinds of distance want another slope for the edges that they keep.
 ALPHA = {"l2": 1.2, "ip": 0.95, "cosine": 1.2}
 
 
-class SvsPeer(Peer):
+class SvsPeer(GraphPeer):
     """``svs:bits=4,residual=8,degree=32,window=200``: LVQ; bits 0 for float32 vectors."""
 
     package = "scalable-vs"
-    rest = "graph"
-    loads = True
     defaults: ClassVar[Options] = {"bits": 4, "residual": 8, "degree": 32, "window": 200}
     index: Any
 
@@ -55,14 +52,6 @@ class SvsPeer(Peer):
     def set_threads(self, threads: int) -> None:
         """They belong to the index."""
         self.index.num_threads = threads
-
-    def grid(self) -> dict[str, list[float]]:
-        """The width of the beam."""
-        return {"ef": [float(ef) for ef in EF]}
-
-    def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """The width of the beam."""
-        self._ef = int(parameters["ef"])
 
     def save(self, folder: Path) -> None:
         """Three folders: settings, graph, codes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,17 +9,15 @@ import numpy as np
 import voyager
 
 from dqindex._types import Float32, Int64
-from dqindex.bench.peers.base import EF, Options, Peer
+from dqindex.bench.peers.base import GraphPeer, Options
 
 BYTES = {"Float32": 4, "Float8": 1, "E4M3": 1}
 
 
-class VoyagerPeer(Peer):
+class VoyagerPeer(GraphPeer):
     """``voyager:dtype=E4M3,M=16,ef_construction=200``; dtypes Float32, Float8 (within 1), E4M3."""
 
     package = "voyager"
-    rest = "graph"
-    loads = True
     defaults: ClassVar[Options] = {"dtype": "Float32", "M": 16, "ef_construction": 200}
     index: Any
 
@@ -43,14 +40,6 @@ class VoyagerPeer(Peer):
         """A beam of at least k."""
         found = self.index.query(queries, k, self.threads, max(self._ef, k))[0]
         return np.asarray(found).astype(np.int64)
-
-    def grid(self) -> dict[str, list[float]]:
-        """The width of the beam."""
-        return {"ef": [float(ef) for ef in EF]}
-
-    def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """The width of the beam."""
-        self._ef = int(parameters["ef"])
 
     def save(self, folder: Path) -> None:
         """One file."""
