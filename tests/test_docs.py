@@ -79,6 +79,12 @@ def test_no_function_is_long():
                 assert lines <= 60, f"{file.name}: {node.name} has {lines} lines"
 
 
+def test_sections_of_docstrings_stand_on_lines_of_their_own():
+    """Else numpydoc takes them for a sentence, and the reference lacks them."""
+    for file in (ROOT / "dqindex").rglob("*.py"):
+        assert not re.search(r"\b[A-Z]\w+ -{4,} ", file.read_text()), file
+
+
 def test_hooks_have_the_versions_of_the_gate():
     pinned = re.compile(r"\b(ruff|codespell)==([\d.]+)")
     hooks = set(pinned.findall((ROOT / ".pre-commit-config.yaml").read_text()))
