@@ -72,9 +72,10 @@ def deal(variances: npt.ArrayLike, n_groups: int, objective: str = "variance") -
     InputError
         If a variance is negative or not finite, or the objective is unknown.
 
-    Notes ----- For ``log-variance`` an axis without variance, such as padding, counts like the
-    smallest axis with variance: its logarithm has no lower bound, and it adds nothing to the
-    distortion.
+    Notes
+    -----
+    For ``log-variance`` an axis without variance, such as padding, counts like the smallest
+    axis with variance: its logarithm has no lower bound, and it adds nothing to the distortion.
 
     Examples
     --------
