@@ -14,6 +14,7 @@ from dqindex._types import no_progress
 from dqindex.sids.letters import (
     ASK,
     ITEM,
+    REST,
     ROOM,
     WISH,
     letters,
@@ -44,13 +45,26 @@ class Local:
             made.append(function(own.take(pa.array(self.rng.permutation(len(own))))))
         return pa.concat_tables(made)
 
-    def propose(self, table):
+    def settled(self, items):
+        return items.take(pa.array(self.rng.permutation(len(items))))
+
+    def propose(self, items, told, places):
+        """It begins with the last wishes, and gets what a fresh start gets."""
         self.rounds += 1
-        return self._each(
-            table,
-            "place",
-            lambda own: propose(own, self.model, self.cap, self.keep, self.buckets),
-        )
+        how = (self.model, self.cap, self.keep, self.buckets)
+        made = [items.schema.empty_table()]
+        for place in self.rng.permutation(places).tolist():
+            own, heard = (
+                some.take(pa.array(self.rng.permutation(len(some))))
+                for some in (self.where(one, "place", [place]) for one in (items, told))
+            )
+            made.append(propose(own, heard, *how))
+            fresh = propose(own, self.where(heard, "kind", [ROOM]), *how)
+            assert REST not in fresh["kind"].to_pylist()
+            assert wishes_in(made[-1]) == wishes_in(fresh)
+            resting = wishes_in(self.where(made[-1], "kind", [REST]))
+            assert resting == wishes_in(made[-1]) & wishes_in(heard)
+        return pa.concat_tables(made)
 
     def accept(self, wishes):
         return self._each(wishes, "bucket", accept)
@@ -67,21 +81,24 @@ class Local:
             room=np.array(room, dtype=np.int64),
         )
 
-    def of_kind(self, table, kind):
-        return table.filter(pc.equal(table["kind"], kind))
-
-    def at(self, table, places, *, elsewhere=False):
-        inside = pc.is_in(table["place"], value_set=pa.array(places, pa.int32()))
-        return table.filter(pc.invert(inside) if elsewhere else inside)
+    def where(self, table, column, some, *, not_in=False):
+        inside = pc.is_in(table[column], value_set=pa.array(some, pa.int32()))
+        return table.filter(pc.invert(inside) if not_in else inside)
 
     def joined(self, first, second):
         return pa.concat_tables([first, second])
 
-    def places(self, table):
-        return pc.unique(table["place"]).to_pylist()
+    def numbers(self, table, column):
+        return pc.unique(table[column]).to_pylist()
 
     def held(self, table):
         return table
+
+
+def wishes_in(table):
+    """Who wants what."""
+    rows = table.filter(pc.is_in(table["kind"], value_set=pa.array([WISH, REST], pa.int32())))
+    return {(row["id"], row["tuple"]) for row in rows.to_pylist()}
 
 
 def waiting(model, x, ids, cap, published, priority=None):

@@ -240,11 +240,13 @@ def test_a_crowd_is_who_is_near():
     base = np.repeat(model.encode(x[:1]), 100, axis=0)
     room = TupleRoom(TupleSet(base, [8] * 3), np.array([1]), 1, [8] * 3)
     numbers = np.where(np.arange(100) == 49, 1, 0)  # one has another base tuple
-    found = find_crowds(Wishes(vectors, base, search, room), numbers)
+    found = find_crowds(Wishes(vectors, base, search, room), numbers, np.arange(len(base)))
     items = min(found.values(), key=lambda one: one[0])
     assert set(range(49)) <= set(items.tolist())
     assert 49 not in np.concatenate(list(found.values()))
-    assert find_crowds(Wishes(vectors[:31], base[:31], search, room), numbers[:31]) == {}
+    few = Wishes(vectors[:31], base[:31], search, room)
+    assert find_crowds(few, numbers[:31], np.arange(31)) == {}
+    assert find_crowds(Wishes(vectors, base, search, room), numbers, np.arange(31)) == {}
 
 
 def test_a_crowd_whose_list_may_not_grow(monkeypatch):

@@ -43,6 +43,7 @@ from dqindex.errors import (
     RangeError,
     StorageError,
 )
+from dqindex.partitions import neighbours
 from dqindex.quantizer.family import new_model
 
 pytest.importorskip("pyspark", reason="the extra 'spark' is not installed")
@@ -55,7 +56,7 @@ with warnings.catch_warnings():
     from pyspark.sql import functions as F
 
     from dqindex import spark as engine
-    from dqindex.spark import contenders
+    from dqindex.spark import contenders, frames
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -129,6 +130,7 @@ def test_a_map_is_that_of_one_machine(
     frame = frame_of(session, catalogue, partitions)
     if family == "coarse":  # As if those that collide, most of all, were very many.
         monkeypatch.setattr(contenders, "SENT_ROWS", 10)
+        monkeypatch.setattr(neighbours, "PLACE_ITEMS", 60)
     settings = FAMILIES[family]
     local = dqindex.semantic_ids(catalogue, **settings)
     if family == "rq":
@@ -144,6 +146,30 @@ def test_a_map_is_that_of_one_machine(
     assert local.unique_share() == 1.0
     assert (local.codes != local.base_codes).any()
     assert "round" in rounds
+    if family == "coarse":
+        assert len(rounds) > 2
+
+
+def test_what_is_held_apart_is_grouped_where_it_lies(session):
+    """Vectors of items that wait must not be shuffled in every round; no map would tell."""
+    items = session.range(1000).withColumn("place", (F.col("id") % 7).cast("int"))
+    told = session.range(30).withColumn("place", (F.col("id") % 5).cast("int")).localCheckpoint()
+    schema = pa.schema([("place", pa.int32()), ("n", pa.int64())])
+
+    def count(ours, theirs):
+        if not len(ours):
+            return schema.empty_table()
+        rows = {"place": ours["place"][:1], "n": [len(ours) * len(theirs)]}
+        return pa.table(rows, schema=schema)
+
+    apart = frames.held_apart(items, "place", 4)
+    assert session.conf.get("spark.sql.adaptive.enabled") == "true"
+    some = apart.filter(F.col("place").isin([0, 1, 5]))
+    made = frames.cogrouped(some, told, "place", count, schema)
+    plan = made._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("Exchange hashpartitioning") == 1
+    found = {row["place"]: row["n"] for row in made.collect()}
+    assert found == {0: 143 * 6, 1: 143 * 6, 5: 0}
 
 
 def test_text_ids_a_priority_and_a_cap(session, catalogue):

@@ -9,15 +9,12 @@ import pyarrow.compute as pc
 from dqindex._types import Float32
 from dqindex.parallel.threads import thread_limit
 from dqindex.partitions.columns import ID, PRIORITY, VECTOR
+from dqindex.partitions.neighbours import Cuts, place_of
 from dqindex.quantizer.model import DQModel
 from dqindex.quantizer.token_lists import as_lists, read_lists
-from dqindex.sids.letters import ITEM, letters, packed, schema_of, spread, unpacked
+from dqindex.sids.letters import ITEM, letters, packed, schema_of, unpacked
 from dqindex.sids.shared import row_distortion
 from dqindex.vectors.batch import open_batch
-from dqindex.vectors.id_hash import id_hashes
-
-# Items that are at one place, about.
-PLACE_ITEMS = 16384
 
 
 def encoded(table: pa.Table, model: DQModel) -> pa.Table:
@@ -68,22 +65,12 @@ def measured(table: pa.Table, model: DQModel) -> pa.Table:
     return table.append_column("exact", pa.array(exact, pa.float64()))
 
 
-def addressed(
-    table: pa.Table, sizes: list[int], keep: int, places: int, kind: pa.DataType
-) -> pa.Table:
-    """The rows, items that wait, as letters.
-
-    Items that may want the same tuples are at one place: those that keep the same tokens where
-    there are enough of these, else those with the same base tuple, unless these are too many.
-    """
+def addressed(table: pa.Table, cuts: Cuts, kind: pa.DataType) -> pa.Table:
+    """The rows, items that wait, as letters; `cuts` say the places."""
     schema = schema_of(kind)
     if not table.num_rows:
         return schema.empty_table()
-    codes = unpacked(table["tuple"], sizes)
-    kept = codes[:, :keep] if np.prod(sizes[:keep], dtype=float) >= 4 * places else codes
     ids = table[ID].cast(kind).combine_chunks()
-    shares = -(-table["crowd"].to_numpy() // PLACE_ITEMS)
-    share = (id_hashes(ids, 0) % shares.astype(np.uint64)).astype(np.int64)
     priority = None
     if PRIORITY in table.column_names:
         priority = table[PRIORITY].cast(pa.float64(), safe=False)
@@ -91,7 +78,7 @@ def addressed(
         schema,
         table.num_rows,
         kind=ITEM,
-        place=((spread(kept, places) + share) % places).astype(np.int32),
+        place=place_of(table["tuple"], ids, cuts),
         id=ids,
         tuple=table["tuple"].cast(pa.binary()),
         priority=priority,

@@ -31,14 +31,14 @@ def counted(new: pa.Table, old: pa.Table) -> pa.Table:
 
 
 def crowded(counts: pa.Table, some: pa.Table, cap: int) -> pa.Table:
-    """Of the tuples of `some`, those that more than `cap` items have: tuple, crowd, before."""
+    """Of the tuples of `some`, those that more than `cap` items have: tuple, before."""
     full = counts.filter(pc.greater(counts["n"], cap))
     here = full.filter(pc.is_in(full["tuple"], value_set=pc.unique(some["tuple"])))
-    return here.rename_columns(["tuple", "crowd", "before"])
+    return here.select(["tuple", "before"])
 
 
 def contending(frame: pa.Table, base: pa.Table, crowds: Sequence[pa.Table]) -> pa.Table:
-    """Rows of `frame` whose tuple is crowded, with that, its items, and the published of these.
+    """Rows of `frame` whose tuple is crowded, with that and how many published items it has.
 
     `frame` and `base` hold the same items in the same order.
     """
@@ -49,9 +49,7 @@ def contending(frame: pa.Table, base: pa.Table, crowds: Sequence[pa.Table]) -> p
     made = frame.take(pa.array(rows))
     made = made.append_column("tuple", base["tuple"].take(pa.array(rows)))
     made = made.append_column("bucket", base["bucket"].take(pa.array(rows)))
-    for name in ("crowd", "before"):
-        made = made.append_column(name, crowd[name].take(at))
-    return made
+    return made.append_column("before", crowd["before"].take(at))
 
 
 def ranked(table: pa.Table) -> pa.Table:

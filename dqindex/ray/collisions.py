@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import ray
 
 from dqindex._types import Progress
-from dqindex.partitions.coding import PLACE_ITEMS, addressed, based, measured, published
+from dqindex.partitions.coding import addressed, based, measured, published
 from dqindex.partitions.columns import ID, Columns
 from dqindex.partitions.crowds import contending, counted, crowded, granted, ranked
 from dqindex.partitions.how import How
+from dqindex.partitions.neighbours import bound_for, cuts_of, drawn
 from dqindex.partitions.settings import refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.ray.post import RayPost
@@ -93,7 +94,7 @@ def published_of(
     sizes = how.model.code_sizes()
     model = ray.put(how.model)
     base = each(blocks, _base, model, parts)
-    given, names = _given(base, blocks, (model, sizes, columns.kind), how, parts, report, before)
+    given, names = _given(base, blocks, (model, columns.kind), how, parts, report, before)
     joined = zip(exchanged(base, "share", parts), exchanged(given, "share", parts), strict=True)
     return [
         call(partial(_published, sizes, names, len(ours)), *ours, *theirs)
@@ -104,7 +105,7 @@ def published_of(
 def _given(
     base: Tables,
     blocks: Tables,
-    kinds: tuple[Any, list[int], pa.DataType],
+    kinds: tuple[Any, pa.DataType],
     how: How,
     parts: int,
     report: Progress,
@@ -114,15 +115,16 @@ def _given(
     _, unique, cap, keep = how
     if unique == "none":
         return [], []
-    model, sizes, kind = kinds
+    model, kind = kinds
     taken, ranks = _ranks(base, blocks, model, cap, parts, before or [])
     if unique == "suffix":
         return each(ranks, _suffix, parts), ["suffix"]
     waiting = each(ranks, _waiting, cap)
-    places = -(-sum(ray.get(each(waiting, len))) // PLACE_ITEMS)
-    if not places:
+    n = sum(ray.get(each(waiting, len)))
+    if not n:
         return [], []
-    items = each(waiting, addressed, sizes, keep, places, kind)
+    cuts = cuts_of(pa.concat_tables(ray.get(each(waiting, drawn, bound_for(n)))), n)
+    items = each(waiting, addressed, cuts, kind)
     wishes = resolve(RayPost(model, cap, keep, taken), items, report)
     return each(wishes, _granted, parts), ["wanted", "lost"]
 

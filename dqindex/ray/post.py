@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 import ray
 
 from dqindex.quantizer.model import DQModel
-from dqindex.ray.tables import Tables, call, each, exchanged, grouped
-from dqindex.sids import letters as post
+from dqindex.ray.tables import Tables, call, each, exchanged, grouped, groups_of
 from dqindex.sids.letters import ROOM, letters
 from dqindex.sids.rounds import accept, propose
 
@@ -34,48 +33,53 @@ class RayPost:
 
     def __init__(self, model: Any, cap: int, keep: int, taken: Tables) -> None:
         self._model, self._cap, self._keep, self._taken = model, cap, keep, taken
+        self._parts = len(taken)
 
-    def propose(self, letters: Tables) -> Tables:
-        """The letters of each place, answered."""
-        buckets = len(self._taken)
-        function = partial(grouped, "place", partial(_proposed, (self._cap, self._keep, buckets)))
-        parts = exchanged(letters, "place", buckets)
-        return [call(function, self._model, *pieces) for pieces in parts]
+    def settled(self, items: Tables) -> Tables:
+        """The items: of each part of the places, one table."""
+        return [call(_together, *pieces) for pieces in exchanged(items, "place", self._parts)]
+
+    def propose(self, items: Tables, told: Tables, places: Sequence[int]) -> Tables:
+        """What the items of these places ask for."""
+        function = partial(_proposed, (self._cap, self._keep, self._parts), set(places))
+        parts = exchanged(told, "place", self._parts)
+        return [
+            call(function, self._model, some, *pieces)
+            for some, pieces in zip(items, parts, strict=True)
+        ]
 
     def accept(self, wishes: Tables) -> Tables:
         """The wishes of each bucket, answered."""
         function = partial(grouped, "bucket", _accepted)
-        parts = exchanged(wishes, "bucket", len(self._taken))
+        parts = exchanged(wishes, "bucket", self._parts)
         return [call(function, None, *pieces) for pieces in parts]
 
     def answer(self, asks: Tables) -> Tables:
         """The room of each tuple."""
-        parts = exchanged(asks, "bucket", len(self._taken))
+        parts = exchanged(asks, "bucket", self._parts)
         return [
             call(partial(_answered, self._cap), taken, *pieces)
             for taken, pieces in zip(self._taken, parts, strict=True)
         ]
 
-    def of_kind(self, letters: Tables, kind: int) -> Tables:
-        """The letters of one kind."""
-        return each(letters, post.of_kind, kind)
-
-    def at(self, letters: Tables, places: Sequence[int], *, elsewhere: bool = False) -> Tables:
-        """Those of these places, or of all others."""
-        return each(letters, _at, list(places), elsewhere)
+    def where(
+        self, letters: Tables, column: str, some: Sequence[int], *, not_in: bool = False
+    ) -> Tables:
+        """Letters with one of some numbers in a column, or with none of them."""
+        return each(letters, _where, column, list(some), not_in)
 
     def joined(self, first: Tables, second: Tables) -> Tables:
         """Both."""
         return first + second
 
-    def places(self, letters: Tables) -> list[int]:
-        """Places that have letters."""
-        found = ray.get(each(letters, _places))
-        return sorted({place for some in found for place in some})
+    def numbers(self, letters: Tables, column: str) -> list[int]:
+        """Numbers of a column, each once."""
+        found = ray.get(each(letters, _numbers, column))
+        return sorted({number for some in found for number in some})
 
     def held(self, letters: Tables) -> Tables:
-        """The same, in no more tables than there are buckets."""
-        n = len(self._taken)
+        """The same, in no more tables than there are parts."""
+        n = self._parts
         if len(letters) <= n:
             return letters
         return [call(_together, *letters[start::n]) for start in range(n)]
@@ -85,8 +89,21 @@ def _together(*tables: pa.Table) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _proposed(how: tuple[int, int, int], table: pa.Table, model: DQModel) -> pa.Table:
-    return propose(table, model, *how)
+def _proposed(
+    how: tuple[int, int, int],
+    places: set[int],
+    model: DQModel,
+    items: pa.Table,
+    *told: pa.Table,
+) -> pa.Table:
+    heard = {int(one["place"][0].as_py()): one for one in groups_of(_together(*told), "place")}
+    nothing = items.schema.empty_table()
+    made = [nothing]
+    for some in groups_of(items, "place"):
+        place = int(some["place"][0].as_py())
+        if place in places:
+            made.append(propose(some, heard.get(place, nothing), model, *how))
+    return pa.concat_tables(made)
 
 
 def _accepted(table: pa.Table, _: None) -> pa.Table:
@@ -110,11 +127,11 @@ def _answered(cap: int, taken: pa.Table, *pieces: pa.Table) -> pa.Table:
     )
 
 
-def _at(table: pa.Table, places: list[int], elsewhere: bool) -> pa.Table:
-    inside = pc.is_in(table["place"], value_set=pa.array(places, pa.int32()))
-    return table.filter(pc.invert(inside) if elsewhere else inside)
+def _where(table: pa.Table, column: str, some: list[int], not_in: bool) -> pa.Table:
+    inside = pc.is_in(table[column], value_set=pa.array(some, pa.int32()))
+    return table.filter(pc.invert(inside) if not_in else inside)
 
 
-def _places(table: pa.Table) -> list[int]:
-    found: list[int] = pc.unique(table["place"]).to_pylist()
+def _numbers(table: pa.Table, column: str) -> list[int]:
+    found: list[int] = pc.unique(table[column]).to_pylist()
     return found

@@ -120,9 +120,12 @@ class Crowd:
         return True
 
 
-def find_crowds(wishes: Wishes, numbers: Int64) -> dict[Crowd, Int64]:
-    """Crowds among a row of items, and the items of each; `numbers` are of their base tuples."""
-    by_number = np.argsort(numbers, kind="stable")
+def find_crowds(wishes: Wishes, numbers: Int64, waiting: Int64) -> dict[Crowd, Int64]:
+    """Crowds among those of a row of items that wait, and the items of each.
+
+    `numbers` are of the base tuples of the whole row.
+    """
+    by_number = waiting[np.argsort(numbers[waiting], kind="stable")]
     starts = np.flatnonzero(np.diff(numbers[by_number], prepend=-1))
     crowds = {}
     for items in np.split(by_number, starts[1:]):

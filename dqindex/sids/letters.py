@@ -25,6 +25,8 @@ ROOM = 1
 WISH = 2
 # A place asks how much room a tuple has.
 ASK = 3
+# An item asks for the tuple that it asked for before.
+REST = 4
 
 
 def schema_of(ids: pa.DataType) -> pa.Schema:
@@ -78,9 +80,13 @@ def packed(codes: npt.NDArray[Any], sizes: list[int]) -> pa.Array:
 def unpacked(column: pa.ChunkedArray, sizes: list[int]) -> Tokens:
     """The tuples that `packed` made bytes of: (n, T) int32."""
     kind = code_dtype(max(sizes)).newbyteorder(">")
+    return bytes_of(column).view(kind).reshape(-1, len(sizes)).astype(np.int32)
+
+
+def bytes_of(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """The bytes of all tuples, one behind the other."""
     chunks = [_bytes_of(chunk) for chunk in column.chunks]
-    data = np.concatenate([np.empty(0, dtype=np.uint8), *chunks])
-    return data.view(kind).reshape(-1, len(sizes)).astype(np.int32)
+    return np.concatenate([np.empty(0, dtype=np.uint8), *chunks])
 
 
 def _bytes_of(tuples: pa.Array) -> npt.NDArray[np.uint8]:

@@ -22,10 +22,11 @@ import pyarrow.compute as pc
 from dqindex._types import Float32, Int64, Progress
 from dqindex.parallel.threads import thread_limit
 from dqindex.quantizer.model import DQModel
-from dqindex.sids.acceptance import Acceptance
+from dqindex.sids.acceptance import NOBODY, Acceptance
 from dqindex.sids.letters import (
     ASK,
     ITEM,
+    REST,
     ROOM,
     WISH,
     in_order,
@@ -47,58 +48,73 @@ T = TypeVar("T")
 class Post(Protocol[T]):
     """What an engine does with letters that lie on many machines."""
 
-    def propose(self, letters: T) -> T:
-        """`propose` for the letters of each place."""
+    def settled(self, items: T) -> T:
+        """The items, those of each place where they stay from now on."""
+
+    def propose(self, items: T, told: T, places: Sequence[int]) -> T:
+        """`propose` for the items of each of these places, and what it was told."""
 
     def accept(self, wishes: T) -> T:
-        """`accept` for the letters of each bucket."""
+        """`accept` for the wishes of each bucket."""
 
     def answer(self, asks: T) -> T:
         """A ROOM for each ASK: `cap`, less the items that have the tuple and do not wait."""
 
-    def of_kind(self, letters: T, kind: int) -> T:
-        """The letters of one kind."""
-
-    def at(self, letters: T, places: Sequence[int], *, elsewhere: bool = False) -> T:
-        """Letters of these places; or of all others."""
+    def where(self, letters: T, column: str, some: Sequence[int], *, not_in: bool = False) -> T:
+        """Letters with one of some numbers in a column; or with none of them."""
 
     def joined(self, first: T, second: T) -> T:
         """Both."""
 
-    def places(self, letters: T) -> list[int]:
-        """Places that have letters."""
+    def numbers(self, letters: T, column: str) -> list[int]:
+        """Numbers of a column, each once."""
 
     def held(self, letters: T) -> T:
         """The same, made once."""
 
 
 def resolve(post: Post[T], items: T, report: Progress) -> T:
-    """The WISH that each of the `items` is granted."""
-    answers = post.held(post.propose(items))
-    wishes = post.of_kind(answers, WISH)
-    known: T | None = None
+    """The WISH that each of the `items` is granted.
+
+    Items move to their places, with their vectors; and once more with the first answers there, by
+    far the most. What moves in a later round is little: news, and the wishes of places that hear
+    some.
+    """
+    items = post.settled(items)
+    known = wishes = post.where(items, "kind", [WISH])  # None yet.
+    places = post.numbers(items, "place")
     done = 0
-    while True:
-        news = post.held(post.joined(post.answer(post.of_kind(answers, ASK)), post.accept(wishes)))
-        places = post.places(news)
+    while places:
+        told = post.where(post.joined(known, wishes), "place", places)
+        answers = post.held(post.propose(items, told, places))
+        others = post.where(wishes, "place", places, not_in=True)
+        wishes = post.held(post.joined(others, post.where(answers, "kind", [WISH, REST])))
+        buckets = post.numbers(post.where(answers, "kind", [WISH]), "bucket")
+        refused = post.accept(post.where(wishes, "bucket", buckets))
+        asks = post.where(answers, "kind", [ASK])
+        news = post.held(post.joined(post.answer(asks), refused))
+        places = post.numbers(news, "place")
         done += 1
+        if done == 1:
+            items = post.settled(post.joined(items, news))
+        else:
+            known = post.held(post.joined(known, news))
         report("round", done, 0)
-        if not places:
-            return wishes
-        known = news if known is None else post.held(post.joined(known, news))
-        answers = post.held(post.propose(post.at(post.joined(items, known), places)))
-        wishes = post.held(
-            post.joined(post.at(wishes, places, elsewhere=True), post.of_kind(answers, WISH))
-        )
+    return wishes
 
 
-def propose(table: pa.Table, model: DQModel, cap: int, keep: int, buckets: int) -> pa.Table:
+def propose(
+    items: pa.Table, told: pa.Table, model: DQModel, cap: int, keep: int, buckets: int
+) -> pa.Table:
     """What the items of one place ask for, once they took turns among themselves.
 
     Parameters
     ----------
-    table : letters
-        Each ITEM of the place, and each ROOM that it was told of.
+    items : letters
+        Each ITEM of the place; and each ROOM that was told it, here or in `told`.
+    told : letters
+        The last WISH or REST of each item. Where it may still ask for that tuple, it begins with
+        it.
     model : DQModel
     cap, keep : int
         As in `dqindex.sids.unique.reassign`.
@@ -107,42 +123,46 @@ def propose(table: pa.Table, model: DQModel, cap: int, keep: int, buckets: int) 
     Returns
     -------
     letters
-        A WISH of each item for a tuple whose room is known; an ASK for each tuple that an item may
-        want and whose room is not. Until the answer comes a tuple is taken to have all of `cap`.
+        A WISH of each item for a tuple whose room is known, a REST where it is its last; an ASK for
+        each tuple that an item may want and whose room is not known. Until the answer comes a tuple
+        is taken to have all of `cap`.
     """
     sizes = model.code_sizes()
-    items = of_kind(table, ITEM)
+    rooms = pa.concat_tables([of_kind(items, ROOM), of_kind(told, ROOM)])
+    items = of_kind(items, ITEM)
     items = items.take(pa.array(in_order(items)))
-    known, room, full = _merged(of_kind(table, ROOM), items, sizes)
+    known, room, full = _merged(rooms, items, sizes)
     with thread_limit(1):
         base = unpacked(items["tuple"], sizes)
         tuples = TupleRoom(known, room, cap, sizes)
         wishes = Wishes(_vectors(items), base, CandidateSearch(model), tuples, keep)
         acceptance = Acceptance(len(items), room)
         np.minimum(acceptance.latest, full, out=acceptance.latest)
+        last = told.filter(pc.is_in(told["kind"], value_set=pa.array([WISH, REST], pa.int32())))
+        before = _resume(wishes, acceptance, last, items, known, sizes)
         got = settle(wishes, TupleSet(base, sizes).numbers.astype(np.int64), acceptance)
-    told = np.flatnonzero(got < len(room))
-    wanted = wishes.codes[told]
-    some = items.take(pa.array(told))
+    sure = np.flatnonzero(got < len(room))
+    wanted = wishes.codes[sure]
+    some = items.take(pa.array(sure))
     place = int(items["place"][0].as_py())
     asked = tuples.others
     return pa.concat_tables(
         [
             letters(
-                table.schema,
-                len(told),
-                kind=WISH,
+                told.schema,
+                len(sure),
+                kind=np.where(got[sure] == before[sure], REST, WISH).astype(np.int32),
                 place=place,
                 bucket=spread(wanted, buckets),
                 id=some["id"],
                 tuple=packed(wanted, sizes),
-                room=tuples.left[got[told]].astype(np.int64),
+                room=tuples.left[got[sure]].astype(np.int64),
                 priority=some["priority"],
                 distortion=some["distortion"],
-                lost=wishes.distortions[told],
+                lost=wishes.distortions[sure],
             ),
             letters(
-                table.schema,
+                told.schema,
                 len(asked),
                 kind=ASK,
                 place=place,
@@ -151,6 +171,32 @@ def propose(table: pa.Table, model: DQModel, cap: int, keep: int, buckets: int) 
             ),
         ]
     )
+
+
+def _resume(
+    wishes: Wishes,
+    acceptance: Acceptance,
+    last: pa.Table,
+    items: pa.Table,
+    known: TupleSet,
+    sizes: list[int],
+) -> Int64:
+    """Let items begin with their last wishes, as long as these are for tuples not yet full.
+
+    Whom such a tuple turned away on the way here it would turn away again: what was known then
+    is true now. Gives the number of each item's last tuple, `NOBODY` where there was none.
+    """
+    before = np.full(len(items), NOBODY, dtype=np.int64)
+    row = pc.index_in(last["id"], value_set=items["id"].combine_chunks()).to_numpy()
+    codes = unpacked(last["tuple"], sizes)
+    number = known.find(codes)
+    still = np.flatnonzero(acceptance.latest[number] > row)
+    row, number = row[still], number[still]
+    wishes.codes[row] = codes[still]
+    wishes.distortions[row] = last["lost"].to_numpy()[still]
+    before[row] = number
+    acceptance.propose(row, number)
+    return before
 
 
 def _vectors(items: pa.Table) -> Float32:

@@ -220,11 +220,12 @@ def _rank_within(numbers: Int64) -> Int64:
 def settle(wishes: Wishes, numbers: Int64, acceptance: Acceptance) -> Int64:
     """Let all items of a row take turns; the number of the tuple that each gets.
 
-    `numbers` tell their base tuples apart; `acceptance` is that of nobody yet.
+    `numbers` tell their base tuples apart. Those that hold a tuple in `acceptance` wait for none,
+    until an earlier item asks for it.
     """
-    crowds = find_crowds(wishes, numbers)
+    lone = acceptance.held == NOBODY
+    crowds = find_crowds(wishes, numbers, np.flatnonzero(lone))
     acceptance.extend(wishes.room.left)
-    lone = np.ones(len(numbers), dtype=bool)
     for items in crowds.values():
         lone[items] = False
     waiting = np.flatnonzero(lone)

@@ -11,10 +11,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from dqindex._types import Progress
-from dqindex.partitions.coding import PLACE_ITEMS, addressed, based, measured, published
+from dqindex.partitions.coding import addressed, based, measured, published
 from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns
 from dqindex.partitions.how import How
 from dqindex.partitions.maps import schema_of as schema_of_map
+from dqindex.partitions.neighbours import DRAWN_SCHEMA, bound_for, cuts_of, drawn, places_for
 from dqindex.partitions.settings import refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.letters import schema_of
@@ -92,16 +93,13 @@ def _resolved(
         return base.join(sent(held(last), crowds.items), ID, "left").fillna({"suffix": 0})
     waiting = held(ranked.filter(F.col("rank") > cap).drop("rank", "before"))
     n = waiting.count()
-    places = -(-n // PLACE_ITEMS)
+    draw = partial(drawn, bound=bound_for(n))
+    sample = mapped(waiting.select(ID, "tuple"), draw, DRAWN_SCHEMA).toArrow()
+    cuts = cuts_of(sample.cast(DRAWN_SCHEMA), n)
     schema = schema_of(columns.kind)
-    sizes = model.code_sizes()
-    items = mapped(
-        waiting,
-        partial(addressed, sizes=sizes, keep=keep, places=places, kind=columns.kind),
-        schema,
-    )
-    post = SparkPost(model, cap, keep, counts, places, schema)
-    wishes = resolve(post, held(items), report)
+    items = mapped(waiting, partial(addressed, cuts=cuts, kind=columns.kind), schema)
+    post = SparkPost(model, cap, keep, counts, places_for(n), schema)
+    wishes = resolve(post, items, report)
     granted = wishes.select(F.col("id").alias(ID), F.col("tuple").alias("wanted"), F.col("lost"))
     return base.join(sent(granted, n), ID, "left")
 
@@ -135,7 +133,7 @@ def _ranked(
 
     It counts from 1, behind the published items of the tuple.
     """
-    crowded = sent(crowded.withColumnRenamed("n", "crowd"), crowds.tuples)
+    crowded = sent(crowded.drop("n"), crowds.tuples)
     shared = held(base.join(crowded, "tuple").drop("distortion"))
     whole = with_rows(shared, crowds.items, frame, crowds.of)
     schema = to_arrow_schema(whole.schema).append(pa.field("exact", pa.float64()))

@@ -60,6 +60,27 @@ def grouped(df: DataFrame, column: str, change: Change, schema: pa.Schema) -> Da
     return df.groupBy(column).applyInArrow(run, from_arrow_schema(schema))
 
 
+def cogrouped(
+    first: DataFrame,
+    second: DataFrame,
+    column: str,
+    change: Callable[[pa.Table, pa.Table], pa.Table],
+    schema: pa.Schema,
+) -> DataFrame:
+    """`change` of all rows of both with one value of `column`, for each value."""
+    given = [to_arrow_schema(df.schema) for df in (first, second)]
+
+    def run(ours: pa.Table, theirs: pa.Table) -> pa.Table:
+        tables = (ours, theirs)
+        made = change(
+            *(table.select(one.names).cast(one) for table, one in zip(tables, given, strict=True))
+        )
+        return made.select(schema.names).cast(schema)
+
+    both = first.groupBy(column).cogroup(second.groupBy(column))
+    return both.applyInArrow(run, from_arrow_schema(schema))
+
+
 def held(df: DataFrame) -> DataFrame:
     """`df`, made once: in the checkpoint folder of the session where it has one.
 
@@ -68,3 +89,19 @@ def held(df: DataFrame) -> DataFrame:
     if df.sparkSession.sparkContext.getCheckpointDir() is not None:
         return df.checkpoint()
     return df.localCheckpoint()
+
+
+def held_apart(df: DataFrame, column: str, parts: int) -> DataFrame:
+    """`df`, made once, all rows with one value of `column` in one of `parts` partitions.
+
+    Groups of it are then found without a shuffle. Spark forgets how a checkpoint is cut where it
+    changed the plan on the way (`spark.sql.adaptive.enabled`), so here it must not.
+    """
+    setting = "spark.sql.adaptive.enabled"
+    conf = df.sparkSession.conf
+    before = conf.get(setting)
+    conf.set(setting, "false")
+    try:
+        return held(df.repartition(parts, column))
+    finally:
+        conf.set(setting, str(before))

@@ -13,7 +13,7 @@ from dqindex.quantizer.model import DQModel
 from dqindex.sids.letters import ROOM
 from dqindex.sids.rounds import accept, propose
 from dqindex.spark.contenders import SENT_ROWS
-from dqindex.spark.frames import grouped, held
+from dqindex.spark.frames import cogrouped, grouped, held, held_apart
 
 
 class SparkPost:
@@ -41,10 +41,16 @@ class SparkPost:
     ) -> None:
         self._propose = partial(propose, model=model, cap=cap, keep=keep, buckets=buckets)
         self._taken, self._cap, self._schema = taken, cap, schema
+        self._buckets = buckets
 
-    def propose(self, letters: DataFrame) -> DataFrame:
-        """The letters of each place, answered."""
-        return grouped(letters, "place", self._propose, self._schema)
+    def settled(self, items: DataFrame) -> DataFrame:
+        """The items, those of each place in one partition."""
+        return held_apart(items, "place", self._buckets)
+
+    def propose(self, items: DataFrame, told: DataFrame, places: Sequence[int]) -> DataFrame:
+        """What the items of these places ask for."""
+        some = self.where(items, "place", places)
+        return cogrouped(some, told, "place", self._propose, self._schema)
 
     def accept(self, wishes: DataFrame) -> DataFrame:
         """The wishes of each bucket, answered."""
@@ -52,8 +58,10 @@ class SparkPost:
 
     def answer(self, asks: DataFrame) -> DataFrame:
         """The room of each tuple."""
-        known = self._taken
-        if asks.count() <= SENT_ROWS:  # Then not all tuples are shuffled.
+        known, n = self._taken, asks.count()
+        if not n:
+            return asks
+        if n <= SENT_ROWS:  # Then not all tuples are shuffled.
             known = known.join(F.broadcast(asks.select("tuple").distinct()), "tuple", "left_semi")
         left = F.greatest(F.lit(0), F.lit(self._cap) - F.coalesce("n", F.lit(0))).cast("bigint")
         return (
@@ -63,25 +71,21 @@ class SparkPost:
             .select(self._schema.names)
         )
 
-    def of_kind(self, letters: DataFrame, kind: int) -> DataFrame:
-        """The letters of one kind."""
-        return letters.filter(F.col("kind") == kind)
-
-    def at(
-        self, letters: DataFrame, places: Sequence[int], *, elsewhere: bool = False
+    def where(
+        self, letters: DataFrame, column: str, some: Sequence[int], *, not_in: bool = False
     ) -> DataFrame:
-        """Those of these places, or of all others."""
-        inside = F.col("place").isin(list(places))
-        return letters.filter(~inside if elsewhere else inside)
+        """Letters with one of some numbers in a column, or with none of them."""
+        inside = F.col(column).isin(list(some))
+        return letters.filter(~inside if not_in else inside)
 
     def joined(self, first: DataFrame, second: DataFrame) -> DataFrame:
         """Both."""
         return first.unionByName(second)
 
-    def places(self, letters: DataFrame) -> list[int]:
-        """Places that have letters."""
-        return sorted(row[0] for row in letters.select("place").distinct().collect())
+    def numbers(self, letters: DataFrame, column: str) -> list[int]:
+        """Numbers of a column, each once."""
+        return sorted(row[0] for row in letters.select(column).distinct().collect())
 
     def held(self, letters: DataFrame) -> DataFrame:
-        """The same, made once."""
-        return held(letters)
+        """The same, made once, in no more partitions than places: unions of rounds add theirs."""
+        return held(letters.coalesce(self._buckets))
