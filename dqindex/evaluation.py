@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqindex._parameters import checked, one_of, unbounded
-from dqindex._types import METRICS, Int64
+from dqindex._types import METRICS, Float64, Int64
 from dqindex.errors import InputError
 from dqindex.vectors import open_vectors
 from dqindex.vectors.extent import check_labels
@@ -93,13 +93,28 @@ def recall_at(found: npt.ArrayLike, true: npt.ArrayLike) -> float:
     >>> recall_at([[1, 2, 3]], [[3, 4]])
     0.5
     """
+    return float(_hits(found, true).mean())
+
+
+def recall_of_each(found: npt.ArrayLike, true: npt.ArrayLike) -> Float64:
+    """`recall_at` of each query, (n,).
+
+    Raises
+    ------
+    InputError
+        As in `recall_at`.
+    """
+    return np.asarray(_hits(found, true).mean(axis=1), dtype=np.float64)
+
+
+def _hits(found: npt.ArrayLike, true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which of the true neighbours were found."""
     found_array, true_array = as_floats(found, "found"), as_floats(true, "true")
     if found_array.ndim != 2 or true_array.ndim != 2 or len(found_array) != len(true_array):
         raise InputError(
             f"recall of shapes {found_array.shape} and {true_array.shape}; give (n, k') and (n, k)"
         )
-    hits = (found_array[:, :, None] == true_array[:, None, :]).any(axis=1)
-    return float(hits.mean())
+    return np.asarray((found_array[:, :, None] == true_array[:, None, :]).any(axis=1))
 
 
 def distortion(vectors: Any, reconstructed: Any) -> float:

@@ -242,10 +242,11 @@ def _show_target(manifest: dict[str, Any]) -> None:
         ],
     )
     say(f"chosen: {target['why']}")
+    chosen = _parameters(manifest["search_parameters"]) or "no parameters"
     say(
-        f"confirmed on all vectors: recall {target['confirmed_recall']:.3f} of "
-        f"{target['confirmed_queries']} held-out queries, {target['qps_one_thread']:,.0f} a "
-        f"second, with {_parameters(manifest['search_parameters']) or 'no parameters'}"
+        f"confirmed on all vectors: recall {target['confirmed_recall']:.3f} ± "
+        f"{target['confirmed_error']:.3f} of {target['confirmed_queries']} held-out queries, "
+        f"{target['qps_one_thread']:,.0f} a second, with {chosen}"
     )
 
 

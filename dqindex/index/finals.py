@@ -29,24 +29,24 @@ class Finals:
     ----------
     best : DQIndex or None
         The fastest so far that meets the target.
-    highest : float
-        The highest recall that was confirmed.
+    highest : Measured
+        What was measured of the highest recall.
     """
 
     def __init__(self, target: float, queries: Queries, build: Callable[[str], DQIndex]) -> None:
         self.best: DQIndex | None = None
-        self.highest = 0.0
+        self.highest = Measured({}, -1.0, 0.0, 1.0)
         self._target, self._build = target, build
         self._tuned_with, self._asked = queries.halves()
-        self._measured = Measured({}, 0.0, 1.0)
+        self._measured = self.highest
         self._built: list[dict[str, Any]] = []
 
     def enter(self, spec: str) -> None:
         """Build it, and keep it if it is the fastest."""
         index = self._build(spec)
         found = self._confirmed(index)
-        self.highest = max(self.highest, found.recall)
-        met = found.recall >= self._target
+        self.highest = max(self.highest, found, key=lambda one: one.recall)
+        met = found.sure >= self._target
         if met and self.best is not None:
             held, found = alternately((self.best, self._measured), (index, found), self._asked)
             self._note(self.best.spec, held)
@@ -56,14 +56,18 @@ class Finals:
             self.best, self._measured = index, found
 
     def _confirmed(self, index: DQIndex) -> Measured:
-        """The fastest setting that meets the target with both halves of the queries."""
+        """The fastest setting that meets the target with both halves of the queries.
+
+        With the second half it has to by more than the standard error: else every other choice
+        would miss the target with queries of the user's.
+        """
         target = goal = self._target
         for _ in range(MOST_ROUNDS):
             found = fastest(index, self._tuned_with, goal)
             again = measure(index, self._asked, found.parameters)
-            if again.recall >= target or found.recall < goal:
+            if again.sure >= target or found.recall < goal:
                 break
-            goal += target - again.recall
+            goal += target - again.sure
         return again
 
     def _note(self, spec: str, found: Measured) -> None:
@@ -74,8 +78,9 @@ class Finals:
                 "spec": spec,
                 "parameters": found.parameters,
                 "recall": found.recall,
+                "error": found.error,
                 "qps": 1 / found.seconds,
-                "met": found.recall >= self._target,
+                "met": found.sure >= self._target,
             },
         ]
 
@@ -88,6 +93,7 @@ class Finals:
         index.manifest["target"] = {
             **asked_for,
             "confirmed_recall": found.recall,
+            "confirmed_error": found.error,
             "confirmed_queries": len(self._asked.rows),
             "qps_one_thread": 1 / found.seconds,
             "candidates": [asdict(trial) for trial in trials],

@@ -69,8 +69,9 @@ def build_to_target(
 
     It measures up to two dozen specs, with and without DQ, on a sample. It builds the fastest that
     reaches the target, and up to two that are nearly as fast, from all vectors. It tunes their
-    search parameters with one half of the held-out queries, and confirms them with the other half.
-    The fastest of those is the result.
+    search parameters with one half of the held-out queries, and confirms them with the other half,
+    where the recall has to exceed the target by its standard error. The fastest of those is the
+    result.
 
     Parameters
     ----------
@@ -133,8 +134,8 @@ def build_to_target(
     if finals.best is None:
         raise TargetError(
             f"recall {target_recall:g} is reached on a sample of {sample.n:,} vectors, but not on "
-            f"all {source.n:,}: the best of {len(met)} indexes reaches {finals.highest:.3f}; ask "
-            "for less, or allow more bytes"
+            f"all {source.n:,}: the best of {len(met)} indexes reaches {finals.highest.recall:.3f} "
+            f"± {finals.highest.error:.3f}; ask for less, or allow more bytes"
         )
     asked_for = {"recall": target_recall, "k": k, "max_bytes": max_bytes, "family": family}
     return finals.winner(asked_for, trials)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
+import numpy as np
+
 from dqindex._types import Float32, Int64
-from dqindex.evaluation import exact_neighbors, recall_at, without_self
+from dqindex.evaluation import exact_neighbors, recall_of_each, without_self
 from dqindex.index.anatomy import dissect
 from dqindex.index.index import DQIndex
 from dqindex.parallel.threads import thread_limit
@@ -52,11 +54,17 @@ class Trial:
 
 
 class Measured(NamedTuple):
-    """A setting, its recall, and seconds a query on one thread."""
+    """A setting, its recall with the standard error, and seconds a query on one thread."""
 
     parameters: dict[str, float]
     recall: float
+    error: float
     seconds: float
+
+    @property
+    def sure(self) -> float:
+        """The recall, less the error that so few queries leave."""
+        return self.recall - self.error
 
 
 @dataclass(frozen=True)
@@ -97,21 +105,22 @@ def measure(
     """Set `parameters`, and search; several times where that finds the recall `least`."""
     index.set_parameters(parameters)
     took: list[float] = []
-    recall = 1.0
+    recall, error = 1.0, 0.0
     with thread_limit(1):
         while len(took) < REPEATS and recall >= least:
             began = perf_counter()
             _, found = index.index.search(queries.vectors, queries.true.shape[1] + 1)
             took.append(perf_counter() - began)
-            recall = recall_at(without_self(found, queries.rows), queries.true)
+            shares = recall_of_each(without_self(found, queries.rows), queries.true)
+            recall, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
     # What else the machine does only adds.
-    return Measured(parameters, recall, min(took) / len(queries.rows))
+    return Measured(parameters, recall, error, min(took) / len(queries.rows))
 
 
 def fastest(index: DQIndex, queries: Queries, target: float) -> Measured:
     """The fastest setting that reaches the recall `target`, else that of the highest recall."""
     best: Measured | None = None
-    highest = Measured({}, -1.0, 1.0)
+    highest = Measured({}, -1.0, 0.0, 1.0)
     for k_factor in _k_factors(index):
         for found in _rising(index, queries, target, k_factor, best):
             if found.recall > highest.recall:
