@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import clustered
@@ -13,11 +15,13 @@ from distributed import assert_figures, edges_of, local_edges
 
 import dqindex
 from dqindex.errors import FileFormatError, InputError
+from dqindex.partitions import crowds, linking, lists
 from dqindex.partitions import engine as engines
-from dqindex.partitions import linking, lists
 from dqindex.partitions.evaluation import figures_of
 from dqindex.partitions.linking import link
 from dqindex.partitions.maps import MapFile, open_map, pieces_of
+from dqindex.partitions.packets import opened
+from dqindex.sids.letters import ASK, letters, packed, schema_of, unpacked
 from dqindex.sids.map import SidMap
 
 N, D = 1200, 8
@@ -175,3 +179,37 @@ def test_the_rows_of_a_map_file_are_read_by_groups(tmp_path, monkeypatch):
     pq.write_table(pa.table({"item_id": [1], "codes": [[1, 2]]}), tmp_path / "foreign.parquet")
     with pytest.raises(FileFormatError, match="does not say how the map was made"):
         open_map(tmp_path / "foreign.parquet")
+
+
+def test_what_was_counted_of_a_bucket_is_what_all_rows_say():
+    """Whatever the order; tuples of no bucket have all their room."""
+    rng = np.random.default_rng(3)
+    sizes, cap = [4, 300], 2
+    codes = np.stack([rng.integers(0, 4, 900), rng.integers(0, 40, 900)], axis=1)
+    before = rng.integers(0, 2, 900).astype(np.int32)
+    table = pa.table({"tuple": packed(codes, sizes), "before": before})
+    spread = crowds.in_buckets(table, sizes, 5)
+    packets = [
+        crowds.counted_packet(spread.filter(pc.equal(spread["bucket"], bucket)))
+        for bucket in range(5)
+    ]
+    assert crowds.counted_packet(spread.slice(0, 0)).num_rows == 0
+    assert [one["bucket"].to_pylist() for one in packets] == [[0], [1], [2], [3], [4]]
+    every = pa.concat_tables(packets)
+    n = collections.Counter(map(tuple, codes.tolist()))
+    old = collections.Counter(map(tuple, codes[before == 1].tolist()))
+    full = crowds.overfull(every.select(["packet"]), cap)
+    found = [tuple(one) for one in unpacked(full["tuple"], sizes).tolist()]
+    said = dict(
+        zip(found, zip(full["n"].to_pylist(), full["before"].to_pylist(), strict=True), strict=True)
+    )
+    assert said == {one: (n[one], old[one]) for one in n if n[one] > cap}
+    wanted = np.array([*codes[:50], [3, 299]])
+    asks = letters(
+        schema_of(pa.int64()), 51, kind=ASK, place=7, bucket=0, tuple=packed(wanted, sizes)
+    )
+    counts = opened(every, crowds.COUNTED)
+    room = crowds.answered(asks, counts, cap)
+    assert room["room"].to_pylist() == [max(0, cap - n[tuple(one)]) for one in wanted.tolist()]
+    assert set(room["place"].to_pylist()) == {7}
+    assert crowds.answered(asks.slice(0, 0), counts, cap).num_rows == 0

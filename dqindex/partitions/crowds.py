@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqindex.partitions.columns import ID, PRIORITY
-from dqindex.sids.letters import in_order
+from dqindex.partitions.packets import PACKETS, opened, packet_of
+from dqindex.sids.letters import ROOM, in_order, letters, spread, unpacked
+
+# Tuples of all items, each in its bucket.
+SPREAD = pa.schema([("bucket", pa.int32()), ("tuple", pa.binary()), ("before", pa.int32())])
+COUNTED = pa.schema([("tuple", pa.binary()), ("n", pa.int64()), ("before", pa.int64())])
+# What `counted` gives of a bucket.
+COUNTED_PACKETS = pa.schema([("bucket", pa.int32()), *PACKETS])
 
 
 def counted(new: pa.Table, old: pa.Table) -> pa.Table:
@@ -27,6 +34,44 @@ def counted(new: pa.Table, old: pa.Table) -> pa.Table:
             "n": made["count_all"].cast(pa.int64()),
             "before": made["before_sum"].cast(pa.int64()),
         }
+    )
+
+
+def in_buckets(table: pa.Table, sizes: list[int], buckets: int) -> pa.Table:
+    """Tuples, and whether they are published, with the bucket of each."""
+    bucket = spread(unpacked(table["tuple"], sizes), buckets)
+    return pa.table([bucket, table["tuple"], table["before"]], schema=SPREAD)
+
+
+def counted_packet(table: pa.Table) -> pa.Table:
+    """The rows of one bucket, from `in_buckets`, counted, as one packet."""
+    if not table.num_rows:
+        return COUNTED_PACKETS.empty_table()
+    published = pc.equal(table["before"], 1)
+    made = counted(table.filter(pc.invert(published)), table.filter(published))
+    return pa.table([table["bucket"][:1], [packet_of(made)]], schema=COUNTED_PACKETS)
+
+
+def overfull(packets: pa.Table, cap: int) -> pa.Table:
+    """The tuples that more than `cap` items have: tuple, n, before."""
+    counts = opened(packets, COUNTED)
+    return counts.filter(pc.greater(counts["n"], cap))
+
+
+def answered(asks: pa.Table, counts: pa.Table, cap: int) -> pa.Table:
+    """The room of each tuple that is asked for: `cap`, less the items that have it."""
+    if not asks.num_rows:
+        return asks
+    place = pc.index_in(asks["tuple"], value_set=counts["tuple"].combine_chunks())
+    n = pc.fill_null(counts["n"].combine_chunks().take(place.combine_chunks()), 0).to_numpy()
+    return letters(
+        asks.schema,
+        asks.num_rows,
+        kind=ROOM,
+        place=asks["place"],
+        bucket=asks["bucket"],
+        tuple=asks["tuple"],
+        room=np.maximum(cap - n, 0).astype(np.int64),
     )
 
 

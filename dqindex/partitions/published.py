@@ -36,8 +36,8 @@ class Published(Generic[T]):
     rows: T
     how: How
 
-    def admit(self, new: Survey, engine: Engine[T]) -> None:
-        """Refuse new items that could not be those of this map.
+    def admit(self, new: Survey, engine: Engine[T]) -> int:
+        """Refuse new items that could not be those of this map; how many there are with them.
 
         Raises
         ------
@@ -45,7 +45,9 @@ class Published(Generic[T]):
             If their width or number does not fit, or the map can't be used.
         """
         check_width(self.how.model, new.d)
-        check_room(self.how.model, self._items(engine) + new.n, self.how.unique, self.how.cap)
+        n = self._items(engine) + new.n
+        check_room(self.how.model, n, self.how.unique, self.how.cap)
+        return n
 
     def _items(self, engine: Engine[T]) -> int:
         """How many items it has, all of which are looked at."""

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from dqindex.partitions.crowds import answered
 from dqindex.quantizer.model import DQModel
 from dqindex.ray.tables import Tables, call, each, exchanged, grouped, groups_of
-from dqindex.sids.letters import ROOM, letters
 from dqindex.sids.rounds import accept, propose
 
 
@@ -111,20 +110,7 @@ def _accepted(table: pa.Table, _: None) -> pa.Table:
 
 
 def _answered(cap: int, taken: pa.Table, *pieces: pa.Table) -> pa.Table:
-    asks = pa.concat_tables(pieces)
-    if not asks.num_rows:
-        return asks
-    place = pc.index_in(asks["tuple"], value_set=taken["tuple"].combine_chunks())
-    n = pc.fill_null(taken["n"].combine_chunks().take(place.combine_chunks()), 0).to_numpy()
-    return letters(
-        asks.schema,
-        asks.num_rows,
-        kind=ROOM,
-        place=asks["place"],
-        bucket=asks["bucket"],
-        tuple=asks["tuple"],
-        room=np.maximum(cap - n, 0).astype(np.int64),
-    )
+    return answered(pa.concat_tables(pieces), taken, cap)
 
 
 def _where(table: pa.Table, column: str, some: list[int], not_in: bool) -> pa.Table:

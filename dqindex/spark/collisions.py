@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -13,6 +12,15 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from dqindex._types import Progress
 from dqindex.partitions.coding import addressed, based, measured, published
 from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns
+from dqindex.partitions.crowds import (
+    COUNTED,
+    COUNTED_PACKETS,
+    SPREAD,
+    counted_packet,
+    in_buckets,
+    overfull,
+)
+from dqindex.partitions.engine import buckets_for
 from dqindex.partitions.how import How
 from dqindex.partitions.maps import schema_of as schema_of_map
 from dqindex.partitions.neighbours import DRAWN_SCHEMA, bound_for, cuts_of, drawn, places_for
@@ -21,7 +29,7 @@ from dqindex.quantizer.model import DQModel
 from dqindex.sids.letters import schema_of
 from dqindex.sids.rounds import resolve
 from dqindex.spark.contenders import sent, with_rows
-from dqindex.spark.frames import held, mapped
+from dqindex.spark.frames import grouped, held, held_apart, held_mapped, mapped
 from dqindex.spark.post import SparkPost
 
 
@@ -41,7 +49,7 @@ def check_distinct(frame: DataFrame) -> None:
 def based_of(frame: DataFrame, model: DQModel, columns: Columns) -> DataFrame:
     """Ids, base tuples and their distortions, made once."""
     schema = pa.schema([(ID, columns.kind), ("tuple", pa.binary()), ("distortion", pa.float32())])
-    return held(mapped(frame.select(ID, VECTOR), partial(based, model=model), schema))
+    return held_mapped(frame.select(ID, VECTOR), partial(based, model=model), schema)
 
 
 def published_of(
@@ -50,6 +58,7 @@ def published_of(
     columns: Columns,
     how: How,
     report: Progress,
+    n: int,
     before: DataFrame | None = None,
 ) -> DataFrame:
     """The map of the items of `base`, whose tuples are made unique in their way.
@@ -63,10 +72,12 @@ def published_of(
     columns : Columns
     how : How
     report : callable
+    n : int
+        All items, published ones among them.
     before : DataFrame, optional
         A column tuple: one row for each item that is published already.
     """
-    found = _resolved(base, frame, columns, how, report, before)
+    found = _resolved(base, frame, columns, how, report, n, before)
     sizes = how.model.code_sizes()
     return mapped(found, partial(published, sizes=sizes), schema_of_map(columns.kind))
 
@@ -77,69 +88,57 @@ def _resolved(
     columns: Columns,
     how: How,
     report: Progress,
+    n: int,
     before: DataFrame | None,
 ) -> DataFrame:
     """`base` with the columns that `published` reads for its way of making tuples unique."""
     model, unique, cap, keep = how
     if unique == "none":
         return base
-    counts = held(_counted(base, before))
-    crowds = _crowds(counts, cap)
-    if not crowds.items:
+    buckets = buckets_for(n)
+    counts = _counted(base, before, model.code_sizes(), buckets)
+    crowded = held(mapped(counts.select("packet"), partial(overfull, cap=cap), COUNTED))
+    tuples, new = crowded.agg(F.count("*"), F.sum(F.col("n") - F.col("before"))).first() or (0, 0)
+    if not new:
         return base if unique != "suffix" else base.withColumn("suffix", F.lit(0))
-    ranked = _ranked(base, frame, counts.filter(F.col("n") > cap), crowds, model)
+    shared = held(base.join(sent(crowded.drop("n"), tuples), "tuple").drop("distortion"))
+    ranked = _ranked(with_rows(shared, new, frame, n), model)
     if unique == "suffix":
         last = ranked.select(ID, (F.col("rank") - 1).cast("int").alias("suffix"))
-        return base.join(sent(held(last), crowds.items), ID, "left").fillna({"suffix": 0})
+        return base.join(sent(held(last), new), ID, "left").fillna({"suffix": 0})
     waiting = held(ranked.filter(F.col("rank") > cap).drop("rank", "before"))
-    n = waiting.count()
-    draw = partial(drawn, bound=bound_for(n))
+    m = waiting.count()
+    draw = partial(drawn, bound=bound_for(m))
     sample = mapped(waiting.select(ID, "tuple"), draw, DRAWN_SCHEMA).toArrow()
-    cuts = cuts_of(sample.cast(DRAWN_SCHEMA), n)
+    cuts = cuts_of(sample.cast(DRAWN_SCHEMA), m)
     schema = schema_of(columns.kind)
     items = mapped(waiting, partial(addressed, cuts=cuts, kind=columns.kind), schema)
-    post = SparkPost(model, cap, keep, counts, places_for(n), schema)
+    post = SparkPost(model, cap, keep, counts, buckets, places_for(m), schema)
     wishes = resolve(post, items, report)
     granted = wishes.select(F.col("id").alias(ID), F.col("tuple").alias("wanted"), F.col("lost"))
-    return base.join(sent(granted, n), ID, "left")
+    return base.join(sent(granted, m), ID, "left")
 
 
-def _counted(base: DataFrame, before: DataFrame | None) -> DataFrame:
-    """How many items each tuple has, and how many of them are published: tuple, n, before."""
+def _counted(
+    base: DataFrame, before: DataFrame | None, sizes: list[int], buckets: int
+) -> DataFrame:
+    """How many items each tuple has, and how many of them are published: a packet a bucket."""
     both = base.select("tuple", F.lit(0).alias("before"))
     if before is not None:
         both = both.unionByName(before.select("tuple", F.lit(1).alias("before")))
-    return both.groupBy("tuple").agg(F.count("*").alias("n"), F.sum("before").alias("before"))
+    spread = mapped(both, partial(in_buckets, sizes=sizes, buckets=buckets), SPREAD)
+    return held_apart(grouped(spread, "bucket", counted_packet, COUNTED_PACKETS), "bucket", buckets)
 
 
-class _Crowds(NamedTuple):
-    """How many tuples are crowded, how many new items these have, and of how many in all."""
-
-    tuples: int
-    items: int
-    of: int
-
-
-def _crowds(counts: DataFrame, cap: int) -> _Crowds:
-    new, crowded = F.col("n") - F.col("before"), F.col("n") > cap
-    [row] = counts.agg(F.count_if(crowded), F.sum(F.when(crowded, new)), F.sum(new)).collect()
-    return _Crowds(*(number or 0 for number in row))
-
-
-def _ranked(
-    base: DataFrame, frame: DataFrame, crowded: DataFrame, crowds: _Crowds, model: DQModel
-) -> DataFrame:
-    """The items of crowded tuples, with their vectors, and their rank in the tuple.
+def _ranked(items: DataFrame, model: DQModel) -> DataFrame:
+    """Items of crowded tuples, with their rank in the tuple.
 
     It counts from 1, behind the published items of the tuple.
     """
-    crowded = sent(crowded.drop("n"), crowds.tuples)
-    shared = held(base.join(crowded, "tuple").drop("distortion"))
-    whole = with_rows(shared, crowds.items, frame, crowds.of)
-    schema = to_arrow_schema(whole.schema).append(pa.field("exact", pa.float64()))
-    exact = mapped(whole, partial(measured, model=model), schema)
+    schema = to_arrow_schema(items.schema).append(pa.field("exact", pa.float64()))
+    exact = mapped(items, partial(measured, model=model), schema)
     order: list[Column] = [F.col("exact"), F.col(ID)]
-    if PRIORITY in frame.columns:
+    if PRIORITY in items.columns:
         order.insert(0, F.col(PRIORITY).desc())
     window = Window.partitionBy("tuple").orderBy(*order)
     return exact.withColumn("rank", F.col("before") + F.row_number().over(window))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from dqindex.errors import InputError
 from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns, choose_columns
+from dqindex.partitions.packets import PACKETS, in_packets, opened
 
 Change = Callable[[pa.Table], pa.Table]
 
@@ -47,6 +49,15 @@ def mapped(df: DataFrame, change: Change, schema: pa.Schema) -> DataFrame:
             yield from table.select(schema.names).cast(schema).to_batches()
 
     return df.mapInArrow(run, from_arrow_schema(schema))
+
+
+def held_mapped(df: DataFrame, change: Change, schema: pa.Schema) -> DataFrame:
+    """`mapped`, made once, for very many rows.
+
+    They are kept in packets: Spark writes and reads rows that it keeps one by one, each an object.
+    """
+    packets = held(mapped(df, partial(in_packets, change=change), PACKETS))
+    return mapped(packets, partial(opened, schema=schema), schema)
 
 
 def grouped(df: DataFrame, column: str, change: Change, schema: pa.Schema) -> DataFrame:

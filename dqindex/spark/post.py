@@ -9,10 +9,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from dqindex.partitions.crowds import COUNTED, answered
+from dqindex.partitions.packets import opened
 from dqindex.quantizer.model import DQModel
-from dqindex.sids.letters import ROOM
 from dqindex.sids.rounds import accept, propose
-from dqindex.spark.contenders import SENT_ROWS
 from dqindex.spark.frames import cogrouped, grouped, held, held_apart
 
 
@@ -24,8 +24,9 @@ class SparkPost:
     model, cap, keep
         As in `dqindex.sids.unique.reassign`.
     taken : DataFrame
-        Columns tuple and n: how many items have it and do not wait, or more than `cap`.
-    buckets : int
+        Of each bucket, a packet that says of its tuples how many items have it and do not wait, or
+        more than `cap`. It is held apart by bucket.
+    buckets, places : int
     schema : pyarrow.Schema
         Of the letters.
     """
@@ -37,15 +38,16 @@ class SparkPost:
         keep: int,
         taken: DataFrame,
         buckets: int,
+        places: int,
         schema: pa.Schema,
     ) -> None:
         self._propose = partial(propose, model=model, cap=cap, keep=keep, buckets=buckets)
-        self._taken, self._cap, self._schema = taken, cap, schema
-        self._buckets = buckets
+        self._answer = partial(_answer, cap=cap)
+        self._taken, self._places, self._schema = taken, places, schema
 
     def settled(self, items: DataFrame) -> DataFrame:
         """The items, those of each place in one partition."""
-        return held_apart(items, "place", self._buckets)
+        return held_apart(items, "place", self._places)
 
     def propose(self, items: DataFrame, told: DataFrame, places: Sequence[int]) -> DataFrame:
         """What the items of these places ask for."""
@@ -58,18 +60,9 @@ class SparkPost:
 
     def answer(self, asks: DataFrame) -> DataFrame:
         """The room of each tuple."""
-        known, n = self._taken, asks.count()
-        if not n:
-            return asks
-        if n <= SENT_ROWS:  # Then not all tuples are shuffled.
-            known = known.join(F.broadcast(asks.select("tuple").distinct()), "tuple", "left_semi")
-        left = F.greatest(F.lit(0), F.lit(self._cap) - F.coalesce("n", F.lit(0))).cast("bigint")
-        return (
-            asks.join(known, "tuple", "left")
-            .withColumn("room", left)
-            .withColumn("kind", F.lit(ROOM))
-            .select(self._schema.names)
-        )
+        buckets = self.numbers(asks, "bucket")
+        counts = self.where(self._taken, "bucket", buckets)
+        return cogrouped(counts, asks, "bucket", self._answer, self._schema)
 
     def where(
         self, letters: DataFrame, column: str, some: Sequence[int], *, not_in: bool = False
@@ -88,4 +81,8 @@ class SparkPost:
 
     def held(self, letters: DataFrame) -> DataFrame:
         """The same, made once, in no more partitions than places: unions of rounds add theirs."""
-        return held(letters.coalesce(self._buckets))
+        return held(letters.coalesce(self._places))
+
+
+def _answer(counts: pa.Table, asks: pa.Table, cap: int) -> pa.Table:
+    return answered(asks, opened(counts, COUNTED), cap)

@@ -89,5 +89,5 @@ def semantic_ids(
     else:
         check_width(model, seen.d)
     how = How(model, unique, cap, kept)
-    made = published_of(based_of(frame, model, columns), frame, columns, how, report)
+    made = published_of(based_of(frame, model, columns), frame, columns, how, report, seen.n)
     return made.withColumn(ID, F.col(ID).cast(df.schema[columns.ids].dataType))
