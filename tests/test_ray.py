@@ -94,8 +94,8 @@ def rows_of(made):
 def test_a_map_is_that_of_one_machine(catalogue, family, blocks, pytestconfig, monkeypatch):
     if blocks == 12 and pytestconfig.getoption("--long"):
         blocks = 64
-    if family == "rq":  # As if very many items collided.
-        monkeypatch.setattr(neighbours, "PLACE_ITEMS", 60)
+    if family == "dq":  # As if very many items collided.
+        monkeypatch.setattr(neighbours, "PLACE_ITEMS", 200)
     local = dqindex.semantic_ids(catalogue, **FAMILIES[family])
     ds = dataset_of(catalogue, blocks)
     model = engine.fit(ds, **FAMILIES[family])

@@ -16,9 +16,9 @@ from dqindex.sids.letters import packed
 def placed(codes, ids, sizes):
     """The place of each item, as an engine finds it."""
     table = pa.table({ID: ids, "tuple": packed(codes, sizes)})
-    n = len(codes)
-    sample = neighbours.drawn(table, neighbours.bound_for(n))
-    cuts = neighbours.cuts_of(sample, n)
+    places = neighbours.places_for(len(codes), 8)
+    sample = neighbours.drawn(table, neighbours.bound_for(len(codes), places))
+    cuts = neighbours.cuts_of(sample, places)
     return neighbours.place_of(table["tuple"], ids, cuts), cuts
 
 
@@ -29,7 +29,7 @@ def test_places_are_even_runs_of_tuples_in_order(monkeypatch, sizes):
     codes = (rng.random((10_000, 3)) ** 2 * sizes).astype(np.int32)
     ids = pa.array([f"ß{one}" for one in range(len(codes))])
     place, cuts = placed(codes, ids, sizes)
-    assert len(cuts) == neighbours.places_for(10_000) - 1 == 19
+    assert len(cuts) == neighbours.places_for(10_000, 8) - 1 == 19
     counts = np.bincount(place, minlength=20)
     assert counts.sum() == 10_000
     assert counts.min() > 250
@@ -54,6 +54,11 @@ def test_a_tuple_of_very_many_items_has_many_places(monkeypatch):
     assert not set(place[:5_000]) & set(place[5_000:9_000])
 
 
+def test_long_vectors_have_more_places():
+    assert [neighbours.places_for(200_000, d) for d in (8, 256, 257, 1024)] == [4, 4, 4, 13]
+    assert neighbours.places_for(1, 10**9) == 1
+
+
 @given(
     rows=st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=2), min_size=1, max_size=60),
     items=st.integers(1, 70),
@@ -62,7 +67,7 @@ def test_every_item_has_a_place_that_is_there(rows, items):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "PLACE_ITEMS", items)
         place, _ = placed(np.array(rows), pa.array(np.arange(len(rows))), [4, 4])
-        number = neighbours.places_for(len(rows))
+        number = neighbours.places_for(len(rows), 8)
     assert place.dtype == np.int32
     assert place.min() >= 0
     assert place.max() < number

@@ -16,8 +16,9 @@ from dqindex.sids.letters import bytes_of
 from dqindex.vectors.id_hash import id_hashes
 from dqindex.vectors.least import hash_bound
 
-# Items that are at one place, about.
-PLACE_ITEMS = 16384
+# Items that are at one place, about; fewer where their vectors would take more bytes.
+PLACE_ITEMS = 65536
+PLACE_BYTES = 2**26
 # Tuples that are drawn for each place, to find where it begins.
 DRAWN = 64
 SEED = 0
@@ -26,14 +27,14 @@ DRAWN_SCHEMA = pa.schema([("tuple", pa.binary())])
 Cuts = npt.NDArray[np.bytes_]
 
 
-def places_for(n: int) -> int:
-    """How many places `n` items have."""
-    return -(-n // PLACE_ITEMS)
+def places_for(n: int, d: int) -> int:
+    """How many places `n` items have, whose vectors have `d` dimensions."""
+    return -(-n // max(1, min(PLACE_ITEMS, PLACE_BYTES // (4 * d))))
 
 
-def bound_for(n: int) -> int:
+def bound_for(n: int, places: int) -> int:
     """The largest hash of an id with which one of `n` items is drawn."""
-    return hash_bound(DRAWN * places_for(n), n)
+    return hash_bound(DRAWN * places, n)
 
 
 def drawn(table: pa.Table, bound: int) -> pa.Table:
@@ -42,9 +43,8 @@ def drawn(table: pa.Table, bound: int) -> pa.Table:
     return table.select(["tuple"]).filter(pa.array(below)).cast(DRAWN_SCHEMA)
 
 
-def cuts_of(sample: pa.Table, n: int) -> Cuts:
-    """Where the places of `n` items begin, but for the first: tuples, in order."""
-    places = places_for(n)
+def cuts_of(sample: pa.Table, places: int) -> Cuts:
+    """Where so many places begin, but for the first: tuples, in order."""
     ordered = np.sort(_as_words(sample["tuple"]))
     if not len(ordered):
         return ordered
