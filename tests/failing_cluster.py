@@ -6,18 +6,23 @@ Makes a map of FOLDER/items under FOLDER/model.safetensors, and writes FOLDER/si
 what happens on the way:
 
 - ``lost``: an executor's JVM is killed by its own first task, and another one between two rounds,
-- ``unkept``: one is killed between two rounds, and the session has no folder for checkpoints.
-
-Speculation is not tried: Spark starts a task a second time on another host only, and this is one.
+- ``unkept``: one is killed between two rounds, and the session has no folder for checkpoints,
+- ``slow``: a task does not end, and Spark does it again elsewhere (speculation). It does so on
+  another host only: this cluster has two, by the addresses of their workers.
 
 FOLDER/failed-... is there for each that happened.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyspark
@@ -34,6 +39,15 @@ SETTINGS = {
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "4",
     "spark.log.level": "OFF",
+}
+# A task is done again where it takes twice as long as half of the others.
+SPECULATION = {
+    "spark.speculation": "true",
+    "spark.speculation.interval": "200ms",
+    "spark.speculation.quantile": "0.5",
+    "spark.speculation.multiplier": "2",
+    "spark.executor.cores": "1",
+    "spark.executor.memory": "1g",
 }
 
 
@@ -59,6 +73,55 @@ def lost(marker):
     return run
 
 
+def slow(marker):
+    """Rows as they are; the first task that finds no `marker` does not end by itself."""
+
+    def run(batches):
+        try:
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            yield from batches
+        else:
+            time.sleep(3600)
+
+    return run
+
+
+@contextlib.contextmanager
+def two_hosts(folder: Path) -> Iterator[str]:
+    """A cluster of a master and two workers with addresses of their own; the master's."""
+    home = Path(os.environ["SPARK_HOME"])
+    address = f"spark://127.0.0.1:{free_port()}"
+    port = address.rpartition(":")[2]
+    master = ["Master", "--host", "127.0.0.1", "--port", port, "--webui-port", "0"]
+    size = ["--cores", "1", "--memory", "1g", "--webui-port", "0"]
+    workers = [
+        ["Worker", "--host", host, *size, "--work-dir", str(folder / host), address]
+        for host in ("127.0.0.1", "127.0.0.2")
+    ]
+    started = [
+        subprocess.Popen(
+            [home / "bin" / "spark-class", f"org.apache.spark.deploy.{name.lower()}.{name}", *rest],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name, *rest in (master, *workers)
+    ]
+    try:
+        yield address
+    finally:
+        for one in reversed(started):
+            one.terminate()
+            one.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 def own_home(folder: Path) -> None:
     """Let the executors work in `folder`; else they do where Spark is installed."""
     home = folder / "home"
@@ -71,8 +134,18 @@ def own_home(folder: Path) -> None:
 def main() -> None:
     failure, folder = sys.argv[1], Path(sys.argv[2])
     own_home(folder)
-    builder = SparkSession.builder.master("local-cluster[2,1,1024]")
-    for name, value in {**SETTINGS, "spark.local.dir": str(folder / "spark")}.items():
+    if failure == "slow":
+        with two_hosts(folder) as address:
+            make_map(failure, folder, address, SPECULATION)
+    else:
+        make_map(failure, folder, "local-cluster[2,1,1024]", {})
+
+
+def make_map(failure: str, folder: Path, master: str, more: dict[str, str]) -> None:
+    """Write the map, while something fails."""
+    builder = SparkSession.builder.master(master)
+    settings = {**SETTINGS, **more, "spark.local.dir": str(folder / "spark")}
+    for name, value in settings.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     if failure != "unkept":
@@ -80,10 +153,12 @@ def main() -> None:
     frame = session.read.parquet(str(folder / "items")).repartition(6)
     if failure == "lost":
         frame = frame.mapInArrow(lost(folder / "failed-task"), frame.schema)
+    if failure == "slow":
+        frame = frame.mapInArrow(slow(folder / "failed-task"), frame.schema)
 
     def told(what, done, total):
         between = folder / "failed-between"
-        if what == "round" and not between.exists():
+        if failure != "slow" and what == "round" and not between.exists():
             workers = session.sparkContext.parallelize(range(4), 4)
             os.kill(workers.map(lambda _: executor()).collect()[0], signal.SIGKILL)
             between.touch()

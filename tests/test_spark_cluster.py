@@ -73,6 +73,14 @@ def test_executors_that_are_lost(local, tmp_path):
     assert_same_map(rows_of(tmp_path / "sids"), local)
 
 
+def test_a_slow_task_is_done_again_elsewhere(local, tmp_path):
+    """By Spark's speculation: the map is whole and the same. The slow task would take an hour."""
+    happened, code, said = failing("slow", tmp_path)
+    assert happened == {"failed-task"}
+    assert code == 0, said
+    assert_same_map(rows_of(tmp_path / "sids"), local)
+
+
 def test_without_checkpoints_a_lost_executor_ends_the_job(local, tmp_path):
     """With a message that names the remedy, and no answer."""
     happened, code, said = failing("unkept", tmp_path)
