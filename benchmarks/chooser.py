@@ -83,8 +83,7 @@ def measure(name: str, x: np.ndarray, target: float) -> list[dict[str, Any]]:
     held = np.random.default_rng(0).choice(len(x), QUERIES, replace=False)
     base, queries = np.delete(x, held, axis=0), x[held]
     true, _ = dqindex.exact_neighbors(base, queries, NEIGHBOURS, metric="cosine")
-    # None of the queries is a row of the base.
-    asked = Queries(np.full(QUERIES, -1), queries, true)
+    asked = Queries(queries, true)
     tuned_with, timed_with = asked.halves()
     chosen, seconds = choose(base, target)
     rivals = of_all_candidates(base, tuned_with, target)
@@ -95,7 +94,7 @@ def measure_against(data: str, path: str, target: float) -> list[dict[str, Any]]
     """The choice, and the fastest of a bench run, with the queries that it held out."""
     dataset = Dataset(Description(data, None, "cosine", QUERIES, 0))
     true = dataset.truth().positions[:, :NEIGHBOURS]
-    asked = Queries(np.full(QUERIES, -1), dataset.queries, true)
+    asked = Queries(dataset.queries, true)
     chosen, seconds = choose(dataset.base, target)
     rivals = of_bench_run(dataset.base, path, target)
     return rows_of(dataset.name, chosen, seconds, rivals, asked, target)
@@ -138,7 +137,7 @@ def rows_of(
             "spec": index.spec,
             "parameters": parameters,
             "recall": round(recalls[place], 4),
-            "us": round(float(least[place]) / len(asked.rows) * 1e6, 1),
+            "us": round(float(least[place]) / len(asked.vectors) * 1e6, 1),
             "qps_ratio": round(float(least[0] / least[place]), 3),
             "cpu_seconds": round(seconds, 1) if what == "chosen" else None,
             "tried": len(chosen.manifest["target"]["candidates"]),

@@ -1,4 +1,4 @@
-"""`Finals`: the indexes of all vectors that a choice is between, and why one is chosen."""
+"""`Finals`: the indexes of nearly all vectors that a choice is between, and why one is chosen."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ MOST_ROUNDS = 4
 
 
 class Finals:
-    """Indexes of all vectors against each other; the faster one stays.
+    """Indexes of all vectors but the queries against each other; the faster one stays.
 
     Parameters
     ----------
     target : float
         The recall to meet.
     queries : Queries
-        Of all vectors.
     build : function
-        An index of all vectors, of a spec.
+        An index of a spec, of all vectors but the queries.
 
     Attributes
     ----------
@@ -84,23 +83,21 @@ class Finals:
             },
         ]
 
-    def winner(self, asked_for: dict[str, Any], trials: list[Trial]) -> DQIndex:
-        """The best, with its parameters and what it was chosen from."""
-        assert self.best is not None  # noqa: S101 (told to the type checker; it is asked first)
-        index, found = self.best, self._measured
+    def crown(self, index: DQIndex, asked_for: dict[str, Any], trials: list[Trial]) -> None:
+        """Give `index`, the best with all vectors, its parameters, and what it was chosen from."""
+        found = self._measured
         index.set_parameters(found.parameters)
         index.manifest["search_parameters"] = found.parameters
         index.manifest["target"] = {
             **asked_for,
             "confirmed_recall": found.recall,
             "confirmed_error": found.error,
-            "confirmed_queries": len(self._asked.rows),
+            "confirmed_queries": len(self._asked.vectors),
             "qps_one_thread": 1 / found.seconds,
             "candidates": [asdict(trial) for trial in trials],
             "built": self._built,
             "why": _why(index.spec, trials, self._built, self._target),
         }
-        return index
 
 
 def _why(spec: str, trials: list[Trial], built: list[dict[str, Any]], target: float) -> str:

@@ -17,7 +17,7 @@ from dqindex._parameters import (
     thread_count,
     unbounded,
 )
-from dqindex._types import METRICS, Int64, Progress, no_progress
+from dqindex._types import METRICS, Float32, Progress, no_progress
 from dqindex.errors import InputError, TargetError
 from dqindex.index.anatomy import dissect
 from dqindex.index.build import build_index
@@ -31,6 +31,7 @@ from dqindex.index.weight import weight
 from dqindex.parallel.threads import thread_limit
 from dqindex.vectors import VectorSource, open_vectors
 from dqindex.vectors.rescaled import RescaledVectors
+from dqindex.vectors.rest import RestOfVectors
 
 SAMPLE_ROWS = 100_000
 QUERIES = 1000
@@ -67,11 +68,11 @@ def build_to_target(
 ) -> DQIndex:
     """Build the fastest index that finds `target_recall` of the k nearest neighbours.
 
-    It measures up to two dozen specs, with and without DQ, on a sample. It builds the fastest that
-    reaches the target, and up to two that are nearly as fast, from all vectors. It tunes their
-    search parameters with one half of the held-out queries, and confirms them with the other half,
-    where the recall has to exceed the target by its standard error. The fastest of those is the
-    result.
+    Up to 1,000 vectors are held out as queries. It measures up to two dozen specs, with and without
+    DQ, on a sample of the others. It builds the fastest that reaches the target, and up to two that
+    are nearly as fast, from all others. It tunes their search parameters with one half of the
+    queries, and confirms them with the other half, where the recall has to exceed the target by its
+    standard error. The fastest of those is built once more, from all vectors.
 
     Parameters
     ----------
@@ -118,15 +119,21 @@ def build_to_target(
     )
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(source.n, min(source.n, SAMPLE_ROWS), replace=False))
-    sample = open_vectors(source.rows(rows))
-    asked = np.sort(rng.choice(sample.n, min(QUERIES, sample.n // 4), replace=False))
-    queries = task.queries(sample, asked)
+    drawn = source.rows(rows)
+    asked = np.sort(rng.choice(len(rows), min(QUERIES, len(rows) // 4), replace=False))
+    sample, others = (
+        open_vectors(np.delete(drawn, asked, axis=0)),
+        RestOfVectors(source, rows[asked]),
+    )
+    queries = task.queries(drawn[asked], sample)
     trials = task.trials(sample, queries)
     met = sorted((trial for trial in trials if trial.met), key=lambda one: -one.qps)[:MOST_BUILT]
     if not met:
         raise TargetError(_reachable(task, trials, sample, queries))
     finals = Finals(
-        target_recall, task.queries(source, rows[asked]), lambda one: task.build(source, one)
+        target_recall,
+        task.queries(drawn[asked], others),
+        lambda one: task.build(others, one, report),
     )
     for trial in met:
         if finals.best is None or trial.qps >= NEARLY * met[0].qps:
@@ -138,7 +145,9 @@ def build_to_target(
             f"± {finals.highest.error:.3f}; ask for less, or allow more bytes"
         )
     asked_for = {"recall": target_recall, "k": k, "max_bytes": max_bytes, "family": family}
-    return finals.winner(asked_for, trials)
+    index = task.build(source, finals.best.spec, report)
+    finals.crown(index, asked_for, trials)
+    return index
 
 
 @dataclass(frozen=True)
@@ -157,12 +166,12 @@ class _Task:
     settings: dict[str, Any]
     report: Progress
 
-    def queries(self, source: VectorSource, rows: Int64) -> Queries:
-        """Rows of `source`, with their exact neighbours."""
-        self.report("exact neighbours", 0, len(rows))
+    def queries(self, vectors: Float32, indexed: VectorSource) -> Queries:
+        """`vectors`, with their exact neighbours among the indexed."""
+        self.report("exact neighbours", 0, len(vectors))
         with thread_limit(self.threads):
-            found = Queries.of(source, rows, self.k, self.metric)
-        self.report("exact neighbours", len(rows), len(rows))
+            found = Queries.of(vectors, indexed, self.k, self.metric)
+        self.report("exact neighbours", len(vectors), len(vectors))
         return found
 
     def templates(self, max_bytes: float | None) -> list[str]:
@@ -194,8 +203,8 @@ class _Task:
             found.recall >= self.target,
         )
 
-    def build(self, source: VectorSource, spec: str) -> DQIndex:
-        """Build `spec`; progress is told where it is of all vectors."""
+    def build(self, source: VectorSource, spec: str, report: Progress | None = None) -> DQIndex:
+        """Build `spec` of the vectors of `source`."""
         settings = dict(self.settings)
         if "DQ" not in spec:
             settings.pop("polish", None)
@@ -207,7 +216,7 @@ class _Task:
             metric=self.metric,
             threads=self.threads,
             seed=self.seed,
-            progress=self.report if source is self.source else None,
+            progress=report,
             **settings,
         )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dqindex._types import Float32, Int64
-from dqindex.evaluation import exact_neighbors, recall_of_each, without_self
+from dqindex.evaluation import exact_neighbors, recall_of_each
 from dqindex.index.anatomy import dissect
 from dqindex.index.index import DQIndex
 from dqindex.parallel.threads import thread_limit
@@ -69,34 +69,32 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Queries:
-    """Rows of the indexed vectors that are asked, and their true neighbours among the others.
+    """Vectors that are asked and not indexed, and their true neighbours among those that are.
+
+    A vector that is indexed is easier to ask: it was trained on, its code is nearer than that of
+    another one, and a graph has edges from it to its neighbours.
 
     Attributes
     ----------
-    rows : (n,) int64
-        Where they stand among the indexed vectors.
     vectors : (n, d) float32
     true : (n, k) int64
     """
 
-    rows: Int64
     vectors: Float32
     true: Int64
 
     @classmethod
-    def of(cls, source: VectorSource, rows: Int64, k: int, metric: str) -> Queries:
-        """The `rows` of `source`, and their `k` nearest others."""
-        vectors = source.rows(rows)
-        found, _ = exact_neighbors(source, vectors, k + 1, metric=metric)
-        return cls(rows, vectors, without_self(found, rows))
+    def of(cls, vectors: Float32, indexed: VectorSource, k: int, metric: str) -> Queries:
+        """`vectors`, and the `k` of the indexed that are nearest to each."""
+        return cls(vectors, exact_neighbors(indexed, vectors, k, metric=metric)[0])
 
     def halves(self) -> tuple[Queries, Queries]:
         """The first half, and the second."""
-        half = len(self.rows) // 2
+        half = len(self.vectors) // 2
         return self._part(slice(0, half)), self._part(slice(half, None))
 
     def _part(self, part: slice) -> Queries:
-        return Queries(self.rows[part], self.vectors[part], self.true[part])
+        return Queries(self.vectors[part], self.true[part])
 
 
 def measure(
@@ -109,12 +107,12 @@ def measure(
     with thread_limit(1):
         while len(took) < REPEATS and recall >= least:
             began = perf_counter()
-            _, found = index.index.search(queries.vectors, queries.true.shape[1] + 1)
+            _, found = index.index.search(queries.vectors, queries.true.shape[1])
             took.append(perf_counter() - began)
-            shares = recall_of_each(without_self(found, queries.rows), queries.true)
+            shares = recall_of_each(found, queries.true)
             recall, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
     # What else the machine does only adds.
-    return Measured(parameters, recall, error, min(took) / len(queries.rows))
+    return Measured(parameters, recall, error, min(took) / len(queries.vectors))
 
 
 def fastest(index: DQIndex, queries: Queries, target: float) -> Measured:
