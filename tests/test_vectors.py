@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from dqindex.errors import FileFormatError, InputError, NonFiniteError, RangeError, StorageError
 from dqindex.vectors import open_vectors
 from dqindex.vectors.binary import BIN_DTYPES
+from dqindex.vectors.rest import RestOfVectors
 
 N, D = 37, 5
 
@@ -445,3 +446,31 @@ def test_ground_truth_is_no_set_of_vectors(tmp_path):
     path.write_bytes(np.array([3, 2], "<u4").tobytes() + bytes(3 * 2 * 8))
     with pytest.raises(FileFormatError, match=r"the 2 neighbours of 3 queries .* --truth"):
         open_vectors(path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(2, 60),
+    block=st.integers(1, 20),
+    seed=st.integers(0, 10**6),
+    with_ids=st.booleans(),
+)
+def test_the_rest_of_vectors_is_what_numpy_leaves(n, block, seed, with_ids):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    left_out = np.sort(rng.choice(n, rng.integers(0, n), replace=False))
+    source = open_vectors(x)
+    names = pa.array([f"ß{row}" for row in range(n)])
+    if with_ids:
+        source = source.with_ids(names)
+    rest, kept = RestOfVectors(source, left_out), np.delete(x, left_out, axis=0)
+    assert (rest.n, rest.d, rest.has_ids) == (len(kept), 3, with_ids)
+    assert not len(rest.skipped)
+    np.testing.assert_array_equal(rest.read(), kept)
+    np.testing.assert_array_equal(np.concatenate(list(rest.blocks(block))), kept)
+    some = rng.integers(0, len(kept), 9)
+    np.testing.assert_array_equal(rest.rows(some), kept[some])
+    if with_ids:
+        assert rest.ids.to_pylist() == np.delete(names.to_pylist(), left_out).tolist()
+    else:
+        assert rest.ids is None
