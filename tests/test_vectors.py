@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from dqindex.errors import FileFormatError, InputError, NonFiniteError, RangeError, StorageError
 from dqindex.vectors import open_vectors
 from dqindex.vectors.binary import BIN_DTYPES
+from dqindex.vectors.ids import has_twice
 from dqindex.vectors.rest import RestOfVectors
 
 N, D = 37, 5
@@ -474,3 +475,14 @@ def test_the_rest_of_vectors_is_what_numpy_leaves(n, block, seed, with_ids):
         assert rest.ids.to_pylist() == np.delete(names.to_pylist(), left_out).tolist()
     else:
         assert rest.ids is None
+
+
+@given(st.lists(st.one_of(st.integers(-3, 3), st.integers(2**60, 2**60 + 4)), max_size=8))
+def test_an_id_that_stands_twice_is_found(numbers):
+    twice = len(set(numbers)) < len(numbers)
+    names = pa.array([f"ß{one}" for one in numbers], pa.string())
+    for ids in (pa.array(numbers, pa.int64()), names, names.cast(pa.large_string())):
+        assert has_twice(ids) == twice
+    with pytest.MonkeyPatch.context() as patch:  # As if all hashes were equal.
+        patch.setattr("dqindex.vectors.ids.id_hashes", lambda ids, seed: np.zeros(len(ids), "u8"))
+        assert has_twice(names) == twice

@@ -13,7 +13,15 @@ import pyarrow.compute as pc
 
 from dqindex._types import Int64
 from dqindex.errors import InputError
-from dqindex.vectors.ids import INT64_MAX, as_ids, check_ids, refuse_masked, unify, written
+from dqindex.vectors.ids import (
+    INT64_MAX,
+    as_ids,
+    check_ids,
+    has_twice,
+    refuse_masked,
+    unify,
+    written,
+)
 from dqindex.vectors.sought import Sought, in_type, sought, told
 
 Mask = npt.NDArray[np.bool_]
@@ -247,7 +255,7 @@ def merged_names(parts: Sequence[Names], owners: Sequence[str]) -> Names:
     total = sum(one.n for one in parts)
     if not parts[0].counted:
         joined = _concatenated([one.array for one in parts], owners)
-        if pc.count_distinct(joined).as_py() != total:
+        if has_twice(joined):
             counts = pc.value_counts(joined)
             twice = counts.filter(pc.greater(counts.field("counts"), 1))[0].as_py()
             raise InputError(
