@@ -99,15 +99,13 @@ def two_hosts(folder: Path) -> Iterator[str]:
         ["Worker", "--host", host, *size, "--work-dir", str(folder / host), address]
         for host in ("127.0.0.1", "127.0.0.2")
     ]
-    started = [
-        subprocess.Popen(
-            [home / "bin" / "spark-class", f"org.apache.spark.deploy.{name.lower()}.{name}", *rest],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for name, *rest in (master, *workers)
-    ]
+    started: list[subprocess.Popen[bytes]] = []
     try:
+        for name, *rest in (master, *workers):
+            kind = f"org.apache.spark.deploy.{name.lower()}.{name}"
+            nothing = subprocess.DEVNULL
+            words = [home / "bin" / "spark-class", kind, *rest]
+            started.append(subprocess.Popen(words, stdout=nothing, stderr=nothing))
         yield address
     finally:
         for one in reversed(started):

@@ -150,7 +150,8 @@ def test_a_map_is_that_of_one_machine(
         assert len(rounds) > 2
 
 
-def test_what_is_held_apart_is_grouped_where_it_lies(session):
+@pytest.mark.parametrize("parts", [1, 4])
+def test_what_is_held_apart_is_grouped_where_it_lies(session, parts):
     """Vectors of items that wait must not be shuffled in every round; no map would tell."""
     items = session.range(1000).withColumn("place", (F.col("id") % 7).cast("int"))
     told = session.range(30).withColumn("place", (F.col("id") % 5).cast("int")).localCheckpoint()
@@ -162,7 +163,7 @@ def test_what_is_held_apart_is_grouped_where_it_lies(session):
         rows = {"place": ours["place"][:1], "n": [len(ours) * len(theirs)]}
         return pa.table(rows, schema=schema)
 
-    apart = frames.held_apart(items, "place", 4)
+    apart = frames.held_apart(items, "place", parts)
     assert session.conf.get("spark.sql.adaptive.enabled") == "true"
     some = apart.filter(F.col("place").isin([0, 1, 5]))
     made = frames.cogrouped(some, told, "place", count, schema)

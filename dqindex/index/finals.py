@@ -57,8 +57,8 @@ class Finals:
     def _confirmed(self, index: DQIndex) -> Measured:
         """The fastest setting that meets the target with both halves of the queries.
 
-        With the second half it has to by more than the standard error: else every other choice
-        would miss the target with queries of the user's.
+        The recall of the second half has to exceed the target by its standard error. Else about
+        half of the choices would miss the target with queries of the user's.
         """
         target = goal = self._target
         for _ in range(MOST_ROUNDS):
@@ -112,7 +112,7 @@ def _why(spec: str, trials: list[Trial], built: list[dict[str, Any]], target: fl
         told = ", ".join(
             f"{one['spec']} {one['qps']:,.0f}"
             if one["met"]
-            else f"{one['spec']} misses it at {one['recall']:.3f}"
+            else f"{one['spec']} misses it at {one['recall']:.3f} ± {one['error']:.3f}"
             for one in others
         )
         return (

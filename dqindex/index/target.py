@@ -142,7 +142,8 @@ def build_to_target(
         raise TargetError(
             f"recall {target_recall:g} is reached on a sample of {sample.n:,} vectors, but not on "
             f"all {source.n:,}: the best of {len(met)} indexes reaches {finals.highest.recall:.3f} "
-            f"± {finals.highest.error:.3f}; ask for less, or allow more bytes"
+            f"± {finals.highest.error:.3f}, and it has to exceed the target by that error; ask for "
+            "less, or allow more bytes"
         )
     asked_for = {"recall": target_recall, "k": k, "max_bytes": max_bytes, "family": family}
     index = task.build(source, finals.best.spec, report)

@@ -12,9 +12,9 @@ from dqindex.partitions.columns import ID, PRIORITY
 from dqindex.partitions.packets import PACKETS, opened, packet_of
 from dqindex.sids.letters import ROOM, in_order, letters, spread, unpacked
 
-# Tuples of all items, each in its bucket.
-SPREAD = pa.schema([("bucket", pa.int32()), ("tuple", pa.binary()), ("before", pa.int32())])
 COUNTED = pa.schema([("tuple", pa.binary()), ("n", pa.int64()), ("before", pa.int64())])
+# The same of some items, with the bucket of each tuple.
+SPREAD = pa.schema([("bucket", pa.int32()), *COUNTED])
 # What `counted` gives of a bucket.
 COUNTED_PACKETS = pa.schema([("bucket", pa.int32()), *PACKETS])
 
@@ -38,17 +38,17 @@ def counted(new: pa.Table, old: pa.Table) -> pa.Table:
 
 
 def in_buckets(table: pa.Table, sizes: list[int], buckets: int) -> pa.Table:
-    """Tuples, and whether they are published, with the bucket of each."""
-    bucket = spread(unpacked(table["tuple"], sizes), buckets)
-    return pa.table([bucket, table["tuple"], table["before"]], schema=SPREAD)
+    """Some tuples, which are published or not, counted, with the bucket of each."""
+    published = pc.equal(table["before"], 1)
+    made = counted(table.filter(pc.invert(published)), table.filter(published))
+    bucket = spread(unpacked(made["tuple"], sizes), buckets)
+    return made.add_column(0, "bucket", pa.array(bucket)).cast(SPREAD)
 
 
 def counted_packet(table: pa.Table) -> pa.Table:
-    """The rows of one bucket, from `in_buckets`, counted, as one packet."""
-    if not table.num_rows:
-        return COUNTED_PACKETS.empty_table()
-    published = pc.equal(table["before"], 1)
-    made = counted(table.filter(pc.invert(published)), table.filter(published))
+    """The rows of one bucket, from `in_buckets`, summed, as one packet."""
+    made = table.group_by("tuple").aggregate([("n", "sum"), ("before", "sum")])
+    made = made.rename_columns(["tuple", "n", "before"]).cast(COUNTED)
     return pa.table([table["bucket"][:1], [packet_of(made)]], schema=COUNTED_PACKETS)
 
 

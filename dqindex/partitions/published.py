@@ -37,7 +37,7 @@ class Published(Generic[T]):
     how: How
 
     def admit(self, new: Survey, engine: Engine[T]) -> int:
-        """Refuse new items that could not be those of this map; how many there are with them.
+        """Refuse new items that could not be those of this map; how many items it has.
 
         Raises
         ------
@@ -45,8 +45,8 @@ class Published(Generic[T]):
             If their width or number does not fit, or the map can't be used.
         """
         check_width(self.how.model, new.d)
-        n = self._items(engine) + new.n
-        check_room(self.how.model, n, self.how.unique, self.how.cap)
+        n = self._items(engine)
+        check_room(self.how.model, n + new.n, self.how.unique, self.how.cap)
         return n
 
     def _items(self, engine: Engine[T]) -> int:

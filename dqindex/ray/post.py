@@ -98,10 +98,9 @@ def _proposed(
     heard = {int(one["place"][0].as_py()): one for one in groups_of(_together(*told), "place")}
     nothing = items.schema.empty_table()
     made = [nothing]
-    for some in groups_of(items, "place"):
-        place = int(some["place"][0].as_py())
-        if place in places:
-            made.append(propose(some, heard.get(place, nothing), model, *how))
+    for some in groups_of(_where(items, "place", sorted(places), False), "place"):
+        told_here = heard.get(int(some["place"][0].as_py()), nothing)
+        made.append(propose(some, told_here, model, *how))
     return pa.concat_tables(made)
 
 

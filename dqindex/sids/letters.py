@@ -1,7 +1,7 @@
 """Letters between items and tuples that lie on many machines: rows of one Arrow schema.
 
-Items are at places, a few thousand at each; tuples are in buckets. What one says to the other is a
-row, so that any engine which groups the rows of a table can carry it.
+Items are at places, some ten thousand at each; tuples are in buckets. What one says to the other is
+a row, so that any engine which groups the rows of a table can carry it.
 """
 
 from __future__ import annotations

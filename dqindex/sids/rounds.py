@@ -76,12 +76,12 @@ class Post(Protocol[T]):
 def resolve(post: Post[T], items: T, report: Progress) -> T:
     """The WISH that each of the `items` is granted.
 
-    Items move to their places, with their vectors; and once more with the first answers there, by
-    far the most. What moves in a later round is little: news, and the wishes of places that hear
-    some.
+    Items move to their places, with their vectors, and once more with the answers of the first
+    round, which are by far the most of all answers. In a later round news move, and the wishes of
+    the places that hear some.
     """
     items = post.settled(items)
-    known = wishes = post.where(items, "kind", [WISH])  # None yet.
+    known = wishes = post.held(post.where(items, "kind", [WISH]))  # None yet.
     places = post.numbers(items, "place")
     done = 0
     while places:
@@ -123,9 +123,9 @@ def propose(
     Returns
     -------
     letters
-        A WISH of each item for a tuple whose room is known, a REST where it is its last; an ASK for
-        each tuple that an item may want and whose room is not known. Until the answer comes a tuple
-        is taken to have all of `cap`.
+        A WISH of each item for a tuple whose room is known, or a REST where it asked for that one
+        last; an ASK for each tuple that an item may want and whose room is not known. Until the
+        answer comes a tuple is taken to have all of `cap`.
     """
     sizes = model.code_sizes()
     rooms = pa.concat_tables([of_kind(items, ROOM), of_kind(told, ROOM)])

@@ -86,13 +86,15 @@ def append(
     frame, columns = read_columns(df, vector_column, id_column, priority)
     rows = partial(rows_of, session=df.sparkSession)
     before = published_map(sids, columns.kind, DataFrame, rows, model, unique, cap, keep)
-    n = before.admit(surveyed(frame), SparkEngine())
+    seen = surveyed(frame)
+    n = before.admit(seen, SparkEngine())
     check_distinct(frame)
     _check_new(frame, before.rows)
     schema = pa.schema([(ID, columns.kind), ("tuple", pa.binary())])
     taken = mapped(before.rows, partial(taken_tuples, how=before.how), schema)
     base = based_of(frame, before.how.model, columns)
-    delta = published_of(base, frame, columns, before.how, progress or no_progress, n, taken)
+    report = progress or no_progress
+    delta = published_of(base, frame, columns, before.how, report, seen.n, taken, n)
     kind = from_arrow_type(columns.kind)
     if isinstance(sids, DataFrame) and sids.schema[ID] == df.schema[columns.ids]:
         kind = sids.schema[ID].dataType

@@ -60,6 +60,7 @@ def published_of(
     report: Progress,
     n: int,
     before: DataFrame | None = None,
+    published_n: int = 0,
 ) -> DataFrame:
     """The map of the items of `base`, whose tuples are made unique in their way.
 
@@ -73,11 +74,13 @@ def published_of(
     how : How
     report : callable
     n : int
-        All items, published ones among them.
+        How many these are.
     before : DataFrame, optional
         A column tuple: one row for each item that is published already.
+    published_n : int
+        How many those are.
     """
-    found = _resolved(base, frame, columns, how, report, n, before)
+    found = _resolved(base, frame, columns, how, report, (n, published_n), before)
     sizes = how.model.code_sizes()
     return mapped(found, partial(published, sizes=sizes), schema_of_map(columns.kind))
 
@@ -88,21 +91,22 @@ def _resolved(
     columns: Columns,
     how: How,
     report: Progress,
-    n: int,
+    numbers: tuple[int, int],
     before: DataFrame | None,
 ) -> DataFrame:
     """`base` with the columns that `published` reads for its way of making tuples unique."""
     model, unique, cap, keep = how
     if unique == "none":
         return base
-    buckets = buckets_for(n)
+    buckets = buckets_for(sum(numbers))
     counts = _counted(base, before, model.code_sizes(), buckets)
     crowded = held(mapped(counts.select("packet"), partial(overfull, cap=cap), COUNTED))
-    tuples, new = crowded.agg(F.count("*"), F.sum(F.col("n") - F.col("before"))).first() or (0, 0)
+    crowds = crowded.agg(F.count("*"), F.sum(F.col("n") - F.col("before")))
+    [(tuples, new)] = crowds.collect()
     if not new:
         return base if unique != "suffix" else base.withColumn("suffix", F.lit(0))
     shared = held(base.join(sent(crowded.drop("n"), tuples), "tuple").drop("distortion"))
-    ranked = _ranked(with_rows(shared, new, frame, n), model)
+    ranked = _ranked(with_rows(shared, new, frame, numbers[0]), model)
     if unique == "suffix":
         last = ranked.select(ID, (F.col("rank") - 1).cast("int").alias("suffix"))
         return base.join(sent(held(last), new), ID, "left").fillna({"suffix": 0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -16,6 +17,10 @@ from dqindex.partitions.columns import ID, PRIORITY, VECTOR, Columns, choose_col
 from dqindex.partitions.packets import PACKETS, in_packets, opened
 
 Change = Callable[[pa.Table], pa.Table]
+
+ADAPTIVE = "spark.sql.adaptive.enabled"
+# Held while the setting of a session is another.
+_plans = threading.Lock()
 
 
 def read_columns(
@@ -57,7 +62,13 @@ def held_mapped(df: DataFrame, change: Change, schema: pa.Schema) -> DataFrame:
     They are kept in packets: Spark writes and reads rows that it keeps one by one, each an object.
     """
     packets = held(mapped(df, partial(in_packets, change=change), PACKETS))
-    return mapped(packets, partial(opened, schema=schema), schema)
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for place in range(len(batch)):  # One at a time: each has as many rows as a batch.
+                yield from opened(pa.table(batch.slice(place, 1)), schema).to_batches()
+
+    return packets.mapInArrow(run, from_arrow_schema(schema))
 
 
 def grouped(df: DataFrame, column: str, change: Change, schema: pa.Schema) -> DataFrame:
@@ -106,13 +117,18 @@ def held_apart(df: DataFrame, column: str, parts: int) -> DataFrame:
     """`df`, made once, all rows with one value of `column` in one of `parts` partitions.
 
     Groups of it are then found without a shuffle. Spark forgets how a checkpoint is cut where it
-    changed the plan on the way (`spark.sql.adaptive.enabled`), so here it must not.
+    may change the plan on the way (`ADAPTIVE`), so here it must not.
     """
-    setting = "spark.sql.adaptive.enabled"
+    # One partition would be that of all rows, which Spark does not take for that of a column.
+    df = df.repartition(max(2, parts), column)
     conf = df.sparkSession.conf
-    before = conf.get(setting)
-    conf.set(setting, "false")
-    try:
-        return held(df.repartition(parts, column))
-    finally:
-        conf.set(setting, str(before))
+    with _plans:
+        before = conf.get(ADAPTIVE, None)
+        conf.set(ADAPTIVE, "false")
+        try:
+            return held(df)
+        finally:
+            if before is None:
+                conf.unset(ADAPTIVE)
+            else:
+                conf.set(ADAPTIVE, before)

@@ -24,8 +24,8 @@ class SparkPost:
     model, cap, keep
         As in `dqindex.sids.unique.reassign`.
     taken : DataFrame
-        Of each bucket, a packet that says of its tuples how many items have it and do not wait, or
-        more than `cap`. It is held apart by bucket.
+        Of each bucket, a packet: how many items each of its tuples has, those that wait for another
+        one among them. It is held apart by bucket.
     buckets, places : int
     schema : pyarrow.Schema
         Of the letters.
@@ -43,7 +43,8 @@ class SparkPost:
     ) -> None:
         self._propose = partial(propose, model=model, cap=cap, keep=keep, buckets=buckets)
         self._answer = partial(_answer, cap=cap)
-        self._taken, self._places, self._schema = taken, places, schema
+        self._taken, self._schema = taken, schema
+        self._buckets, self._places = buckets, places
 
     def settled(self, items: DataFrame) -> DataFrame:
         """The items, those of each place in one partition."""
@@ -80,8 +81,8 @@ class SparkPost:
         return sorted(row[0] for row in letters.select(column).distinct().collect())
 
     def held(self, letters: DataFrame) -> DataFrame:
-        """The same, made once, in no more partitions than places: unions of rounds add theirs."""
-        return held(letters.coalesce(self._places))
+        """The same, made once, in no more partitions than a round has: unions add theirs."""
+        return held(letters.coalesce(max(self._places, self._buckets)))
 
 
 def _answer(counts: pa.Table, asks: pa.Table, cap: int) -> pa.Table:
