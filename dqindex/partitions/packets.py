@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 PACKETS = pa.schema([("packet", pa.binary())])
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def packet_of(table: pa.Table) -> bytes:
@@ -15,9 +16,6 @@ def packet_of(table: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
-
-
-_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def in_packets(table: pa.Table, change: Callable[[pa.Table], pa.Table]) -> pa.Table:

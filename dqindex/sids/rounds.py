@@ -111,10 +111,10 @@ def propose(
     Parameters
     ----------
     items : letters
-        Each ITEM of the place; and each ROOM that was told it, here or in `told`.
+        Each ITEM of the place, and ROOMs that the place was told before.
     told : letters
-        The last WISH or REST of each item. Where it may still ask for that tuple, it begins with
-        it.
+        ROOMs that it was told since; and the last WISH or REST of each item. An item that may still
+        ask for that tuple begins with it.
     model : DQModel
     cap, keep : int
         As in `dqindex.sids.unique.reassign`.
@@ -183,8 +183,9 @@ def _resume(
 ) -> Int64:
     """Let items begin with their last wishes, as long as these are for tuples not yet full.
 
-    Whom such a tuple turned away on the way here it would turn away again: what was known then
-    is true now. Gives the number of each item's last tuple, `NOBODY` where there was none.
+    What was known when they made these wishes is still true, so whom a tuple turned away then it
+    would turn away now. Gives the number of each item's last tuple, `NOBODY` where it had none or
+    can't have it any more.
     """
     before = np.full(len(items), NOBODY, dtype=np.int64)
     row = pc.index_in(last["id"], value_set=items["id"].combine_chunks()).to_numpy()
