@@ -59,8 +59,8 @@ def executor() -> int:
     return pid
 
 
-def lost(marker):
-    """Rows as they are; the first task that finds no `marker` kills its executor."""
+def with_failure(frame, marker, fail):
+    """The rows of `frame`; the first task that finds no `marker` does `fail`, and gives none."""
 
     def run(batches):
         try:
@@ -68,23 +68,16 @@ def lost(marker):
         except FileExistsError:
             yield from batches
         else:
-            os.kill(executor(), signal.SIGKILL)
+            fail()
 
-    return run
+    return frame.mapInArrow(run, frame.schema)
 
 
-def slow(marker):
-    """Rows as they are; the first task that finds no `marker` does not end by itself."""
-
-    def run(batches):
-        try:
-            marker.touch(exist_ok=False)
-        except FileExistsError:
-            yield from batches
-        else:
-            time.sleep(3600)
-
-    return run
+# What a task does in place of its work.
+IN_A_TASK = {
+    "lost": lambda: os.kill(executor(), signal.SIGKILL),
+    "slow": lambda: time.sleep(3600),
+}
 
 
 @contextlib.contextmanager
@@ -149,10 +142,8 @@ def make_map(failure: str, folder: Path, master: str, more: dict[str, str]) -> N
     if failure != "unkept":
         session.sparkContext.setCheckpointDir(str(folder / "checkpoints"))
     frame = session.read.parquet(str(folder / "items")).repartition(6)
-    if failure == "lost":
-        frame = frame.mapInArrow(lost(folder / "failed-task"), frame.schema)
-    if failure == "slow":
-        frame = frame.mapInArrow(slow(folder / "failed-task"), frame.schema)
+    if failure in IN_A_TASK:
+        frame = with_failure(frame, folder / "failed-task", IN_A_TASK[failure])
 
     def told(what, done, total):
         between = folder / "failed-between"
