@@ -16,9 +16,7 @@ from dqindex.sids.letters import packed
 def placed(codes, ids, sizes):
     """The place of each item, as an engine finds it."""
     table = pa.table({ID: ids, "tuple": packed(codes, sizes)})
-    places = neighbours.places_for(len(codes), 8)
-    sample = neighbours.drawn(table, neighbours.bound_for(len(codes), places))
-    cuts = neighbours.cuts_of(sample, places)
+    cuts = neighbours.cut(lambda draw: draw(table), len(codes), 8)
     return neighbours.place_of(table["tuple"], ids, cuts), cuts
 
 

@@ -27,7 +27,12 @@ def counted(new: pa.Table, old: pa.Table) -> pa.Table:
             for some, before in ((new, 0), (old, 1))
         ]
     )
-    made = both.group_by("tuple").aggregate([([], "count_all"), ("before", "sum")])
+    return _tallied(both)
+
+
+def _tallied(rows: pa.Table) -> pa.Table:
+    """How many rows have each tuple, and of how many `before` is 1."""
+    made = rows.group_by("tuple").aggregate([([], "count_all"), ("before", "sum")])
     return pa.table(
         {
             "tuple": made["tuple"],
@@ -39,8 +44,7 @@ def counted(new: pa.Table, old: pa.Table) -> pa.Table:
 
 def in_buckets(table: pa.Table, sizes: list[int], buckets: int) -> pa.Table:
     """Some tuples, which are published or not, counted, with the bucket of each."""
-    published = pc.equal(table["before"], 1)
-    made = counted(table.filter(pc.invert(published)), table.filter(published))
+    made = _tallied(table)
     bucket = spread(unpacked(made["tuple"], sizes), buckets)
     return made.add_column(0, "bucket", pa.array(bucket)).cast(SPREAD)
 

@@ -6,6 +6,9 @@ those who want one tuple are at one place, the fewer rounds there are (`dqindex.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -32,23 +35,23 @@ def places_for(n: int, d: int) -> int:
     return -(-n // max(1, min(PLACE_ITEMS, PLACE_BYTES // (4 * d))))
 
 
-def bound_for(n: int, places: int) -> int:
-    """The largest hash of an id with which one of `n` items is drawn."""
-    return hash_bound(DRAWN * places, n)
+def cut(gathered: Callable[[Callable[[pa.Table], pa.Table]], pa.Table], n: int, d: int) -> Cuts:
+    """Where the places of `n` items begin, but for the first: tuples, in order.
 
-
-def drawn(table: pa.Table, bound: int) -> pa.Table:
-    """The tuples of items whose ids have a hash of at most `bound`."""
-    below = id_hashes(table[ID].combine_chunks(), SEED) <= np.uint64(bound)
-    return table.select(["tuple"]).filter(pa.array(below)).cast(DRAWN_SCHEMA)
-
-
-def cuts_of(sample: pa.Table, places: int) -> Cuts:
-    """Where so many places begin, but for the first: tuples, in order."""
+    `gathered` gives what a function makes of all parts of the items, in one table.
+    """
+    places = places_for(n, d)
+    sample = gathered(partial(_drawn, bound=hash_bound(DRAWN * places, n)))
     ordered = np.sort(_as_words(sample["tuple"]))
     if not len(ordered):
         return ordered
     return ordered[np.arange(1, places) * len(ordered) // places]
+
+
+def _drawn(table: pa.Table, bound: int) -> pa.Table:
+    """The tuples of items whose ids have a hash of at most `bound`."""
+    below = id_hashes(table[ID].combine_chunks(), SEED) <= np.uint64(bound)
+    return table.select(["tuple"]).filter(pa.array(below)).cast(DRAWN_SCHEMA)
 
 
 def place_of(tuples: pa.ChunkedArray, ids: pa.Array, cuts: Cuts) -> npt.NDArray[np.int32]:

@@ -15,7 +15,7 @@ from dqindex.partitions.coding import addressed, based, measured, published
 from dqindex.partitions.columns import ID, Columns
 from dqindex.partitions.crowds import contending, counted, crowded, granted, ranked
 from dqindex.partitions.how import How
-from dqindex.partitions.neighbours import bound_for, cuts_of, drawn, places_for
+from dqindex.partitions.neighbours import cut
 from dqindex.partitions.settings import refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.ray.post import RayPost
@@ -123,9 +123,9 @@ def _given(
     n = sum(ray.get(each(waiting, len)))
     if not n:
         return [], []
-    places = places_for(n, how.model.n_features_in_)
-    sample = ray.get(each(waiting, drawn, bound_for(n, places)))
-    cuts = cuts_of(pa.concat_tables(sample), places)
+    cuts = cut(
+        lambda draw: pa.concat_tables(ray.get(each(waiting, draw))), n, how.model.n_features_in_
+    )
     items = each(waiting, addressed, cuts, kind)
     wishes = resolve(RayPost(model, cap, keep, taken), items, report)
     return each(wishes, _granted, parts), ["wanted", "lost"]

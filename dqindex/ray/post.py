@@ -40,7 +40,7 @@ class RayPost:
 
     def propose(self, items: Tables, told: Tables, places: Sequence[int]) -> Tables:
         """What the items of these places ask for."""
-        function = partial(_proposed, (self._cap, self._keep, self._parts), set(places))
+        function = partial(_proposed, (self._cap, self._keep, self._parts), list(places))
         parts = exchanged(told, "place", self._parts)
         return [
             call(function, self._model, some, *pieces)
@@ -90,7 +90,7 @@ def _together(*tables: pa.Table) -> pa.Table:
 
 def _proposed(
     how: tuple[int, int, int],
-    places: set[int],
+    places: list[int],
     model: DQModel,
     items: pa.Table,
     *told: pa.Table,
@@ -98,7 +98,7 @@ def _proposed(
     heard = {int(one["place"][0].as_py()): one for one in groups_of(_together(*told), "place")}
     nothing = items.schema.empty_table()
     made = [nothing]
-    for some in groups_of(_where(items, "place", sorted(places), False), "place"):
+    for some in groups_of(_where(items, "place", places, False), "place"):
         told_here = heard.get(int(some["place"][0].as_py()), nothing)
         made.append(propose(some, told_here, model, *how))
     return pa.concat_tables(made)

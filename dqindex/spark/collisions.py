@@ -23,7 +23,7 @@ from dqindex.partitions.crowds import (
 from dqindex.partitions.engine import buckets_for
 from dqindex.partitions.how import How
 from dqindex.partitions.maps import schema_of as schema_of_map
-from dqindex.partitions.neighbours import DRAWN_SCHEMA, bound_for, cuts_of, drawn, places_for
+from dqindex.partitions.neighbours import DRAWN_SCHEMA, cut
 from dqindex.partitions.settings import refuse_repeated
 from dqindex.quantizer.model import DQModel
 from dqindex.sids.letters import schema_of
@@ -112,13 +112,15 @@ def _resolved(
         return base.join(sent(held(last), new), ID, "left").fillna({"suffix": 0})
     waiting = held(ranked.filter(F.col("rank") > cap).drop("rank", "before"))
     m = waiting.count()
-    places = places_for(m, model.n_features_in_)
-    draw = partial(drawn, bound=bound_for(m, places))
-    sample = mapped(waiting.select(ID, "tuple"), draw, DRAWN_SCHEMA).toArrow()
-    cuts = cuts_of(sample.cast(DRAWN_SCHEMA), places)
+    tuples_of = waiting.select(ID, "tuple")
+    cuts = cut(
+        lambda draw: mapped(tuples_of, draw, DRAWN_SCHEMA).toArrow().cast(DRAWN_SCHEMA),
+        m,
+        model.n_features_in_,
+    )
     schema = schema_of(columns.kind)
     items = mapped(waiting, partial(addressed, cuts=cuts, kind=columns.kind), schema)
-    post = SparkPost(model, cap, keep, counts, buckets, places, schema)
+    post = SparkPost(model, cap, keep, counts, buckets, len(cuts) + 1, schema)
     wishes = resolve(post, items, report)
     granted = wishes.select(F.col("id").alias(ID), F.col("tuple").alias("wanted"), F.col("lost"))
     return base.join(sent(granted, m), ID, "left")
